@@ -1,0 +1,307 @@
+/**
+ * What the domain needs from the outside world. Adapters live in `models/`, `stores/`, `events/`; `context.ts` joins them.
+ * Every store method takes the acting user first, and sees only that user's rows: the database enforces it as well.
+ */
+
+import type { Failure } from "../errors.ts";
+import type { AgentRegistry } from "./agents.ts";
+import type {
+  Fact,
+  JobLease,
+  Memory,
+  MemoryChange,
+  MemoryEvidence,
+  MemoryKind,
+  MemoryOrigin,
+  MemoryStatus,
+  Message,
+  Passage,
+  Recall,
+  Resolution,
+  Run,
+  RunEvent,
+  RunEventBody,
+  RunLease,
+  RunRequest,
+  RunStage,
+  Session,
+  SessionSummary,
+  TokenUsage,
+  UserId,
+} from "./types.ts";
+
+// ─── Models ──────────────────────────────────────────────────────────────────
+
+export interface ChatMessage {
+  role: "system" | "user" | "assistant";
+  content: string;
+}
+
+/** A piece of a model's answer. Every stream ends with exactly one `finish`, or throws. */
+export type ChatPart =
+  | { type: "text-delta"; delta: string }
+  | { type: "reasoning-delta"; delta: string }
+  | { type: "finish"; usage: TokenUsage; model: string };
+
+/** A JSON schema the answer must keep to: flat objects, no unions, no nulls, every property required. */
+export interface AnswerSchema {
+  name: string;
+  schema: Record<string, unknown>;
+}
+
+export interface ChatRequest {
+  /** Null: the model the adapter was configured with, or the first one its server lists. */
+  model: string | null;
+  messages: ChatMessage[];
+}
+
+export interface StructuredAnswer {
+  /** What the model wrote, think blocks and code fences removed, parsed as JSON but not checked against the schema. */
+  value: unknown;
+  usage: TokenUsage;
+  model: string;
+}
+
+/**
+ * A server of chat models. Both methods throw AppError MODEL_UNAVAILABLE, MODEL_TIMEOUT, MODEL_BAD_RESPONSE, or
+ * CANCELLED when `signal` aborts; they retry by themselves, but never once a first piece has been given out.
+ */
+export interface ChatModel {
+  /** Streams the reply. Reasoning never appears among the text. A stream cut off before its finish reason throws. */
+  stream(request: ChatRequest, signal: AbortSignal): AsyncIterable<ChatPart>;
+  /** Asks for one answer in JSON. Throws MODEL_BAD_RESPONSE when none can be read. */
+  answer(request: ChatRequest, schema: AnswerSchema, signal: AbortSignal): Promise<StructuredAnswer>;
+}
+
+// ─── Stores ──────────────────────────────────────────────────────────────────
+
+/** What is stored when a run is accepted. Ids are made by the caller. */
+export interface NewRun {
+  request: RunRequest;
+  /** The request's session id, or a new one. */
+  sessionId: string;
+  runId: string;
+  messageId: string;
+  /** Hash of everything in the request but the key: the same key with another hash is a conflict. */
+  fingerprint: string;
+  /** False: nothing to remember in this message, or memory is off; no extraction is scheduled. */
+  extract: boolean;
+}
+
+export interface AcceptedRun {
+  run: Run;
+  /** False when the idempotency key was used before: `run` is that earlier run. */
+  created: boolean;
+  /** This process may carry the run out at once; null when it has to wait for its turn, or was not created. */
+  lease: RunLease | null;
+  /** Events stored with the run, to announce. */
+  events: RunEvent[];
+}
+
+/** How a run ended, with the reply as far as it was written. */
+export type RunOutcome =
+  | { status: "COMPLETED"; reply: string; messageId: string; usage: TokenUsage; model: string; recall: Recall | null; summarize: boolean }
+  | { status: "FAILED" | "INTERRUPTED"; reply: string; messageId: string; error: Failure; recall: Recall | null }
+  | { status: "CANCELLED"; reply: string; messageId: string; recall: Recall | null };
+
+export interface PageRequest {
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+  last?: number | null | undefined;
+  before?: string | null | undefined;
+}
+
+/** One page of a list; `cursor` of an item is its place. */
+export interface Page<T> {
+  items: { cursor: string; node: T }[];
+  hasNextPage: boolean;
+  hasPreviousPage: boolean;
+}
+
+export interface RunStore {
+  /**
+   * Commits message, run and extraction job in one transaction. Throws CONFLICT when the session is busy and the
+   * request says REJECT, IDEMPOTENCY_CONFLICT when the key was used with another fingerprint.
+   */
+  accept(user: UserId, run: NewRun): Promise<AcceptedRun>;
+  get(user: UserId, runId: string): Promise<Run | null>;
+  /** Runs of a session that are not terminal, oldest first. */
+  active(user: UserId, sessionId: string): Promise<Run[]>;
+  /** The user's message and, once begun, the reply: of one still being written, what is stored so far. */
+  messages(user: UserId, runId: string): Promise<Message[]>;
+  /** The input of a run about to be carried out. */
+  input(lease: RunLease): Promise<{ run: Run; message: Message }>;
+  /**
+   * Ends a run: reply, terminal event, release of the extraction job and, when due, a summary job, in one transaction.
+   * Null when the lease is stale (nothing was written).
+   */
+  finish(lease: RunLease, outcome: RunOutcome): Promise<RunEvent[] | null>;
+  /** Cancels a queued run at once and asks for a running one to be stopped. Null when there is no such run. */
+  requestCancel(user: UserId, runId: string): Promise<{ run: Run; events: RunEvent[] } | null>;
+
+  // For every user, by ids, states and times alone (the recollect_worker role):
+  /** Takes the oldest queued run whose session is free; null when there is none. */
+  claim(): Promise<RunLease | null>;
+  /** Renews this process's leases. Returns the runs still held, and which of them were asked to stop. */
+  heartbeat(): Promise<{ runId: string; cancelRequested: boolean }[]>;
+  /** Ends runs whose lease ran out: back to the queue when the model was never asked, else INTERRUPTED with what was stored. */
+  reap(): Promise<RunEvent[]>;
+}
+
+export interface Conversation {
+  /** Complete turns before this one, oldest first, as many as were asked for. */
+  history: Message[];
+  summary: SessionSummary | null;
+  /** Summary of the user's session used before this one; given to a session that has just begun. */
+  previousSummary: SessionSummary | null;
+}
+
+export interface SessionStore {
+  get(user: UserId, sessionId: string): Promise<Session | null>;
+  messages(user: UserId, sessionId: string, page: PageRequest): Promise<Page<Message>>;
+  messageCount(user: UserId, sessionId: string): Promise<number>;
+  /** What a reply to `turn` should know of the conversation: at most `turns` turns before it. */
+  conversation(user: UserId, sessionId: string, turn: number, turns: number): Promise<Conversation>;
+  /** Turns after the summary's high-water mark, up to the last finished one, oldest first. */
+  unsummarized(user: UserId, sessionId: string): Promise<{ session: Session; messages: Message[] } | null>;
+  /** Stores a summary and completes its job. False when the lease is stale: nothing was written. */
+  saveSummary(job: JobLease, sessionId: string, summary: SessionSummary): Promise<boolean>;
+}
+
+export interface MemoryFilter {
+  topics?: string[] | null | undefined;
+  topicsMatch?: "ANY" | "ALL" | undefined;
+  text?: string | null | undefined;
+  agentId?: string | null | undefined;
+  sessionId?: string | null | undefined;
+  kind?: MemoryKind[] | null | undefined;
+  status?: MemoryStatus[] | undefined;
+  origin?: MemoryOrigin[] | null | undefined;
+  createdAfter?: Date | null | undefined;
+  createdBefore?: Date | null | undefined;
+}
+
+export type MemoryOrder = "NEWEST" | "OLDEST" | "RECENTLY_CONFIRMED";
+
+/** Memories close to a text, with the place each way of searching gave them. */
+export interface MemoryCandidate {
+  memory: Memory;
+  /** ts_rank of the text; 0 when no word matched. */
+  textScore: number;
+}
+
+export interface MemoryStore {
+  get(user: UserId, memoryId: string): Promise<Memory | null>;
+  /** In the order of the ids; missing ones are left out. */
+  getMany(user: UserId, memoryIds: string[]): Promise<Memory[]>;
+  list(user: UserId, filter: MemoryFilter, order: MemoryOrder, page: PageRequest): Promise<Page<Memory>>;
+  count(user: UserId, filter: MemoryFilter): Promise<number>;
+  /** The user's last change number; 0 before the first. */
+  sequence(user: UserId): Promise<number>;
+  evidence(user: UserId, memoryId: string, limit: number): Promise<(MemoryEvidence & { message: Message | null })[]>;
+  history(user: UserId, memoryId: string, limit: number): Promise<MemoryChange[]>;
+  changes(user: UserId, runId: string): Promise<MemoryChange[]>;
+  /**
+   * Active memories for a prompt: the pinned first, then those that match `text` by words (any of them, stemmed), best
+   * first, then the rest by when they were last confirmed; at most `limit`. `total` counts all active ones.
+   */
+  candidates(user: UserId, text: string, limit: number): Promise<{ candidates: MemoryCandidate[]; total: number }>;
+  /** The text an extraction works on: the stored message, the reply before it in its session, and close memories. */
+  extractionInput(job: JobLease): Promise<{ message: Message; run: Run; previousReply: string | null; known: Memory[] } | null>;
+  /**
+   * Stores what was learned from a run's message and completes the job, all in one transaction: memories, evidence,
+   * history, the run's memory status and its MemoryUpdate event. `resolve` sees the memories the facts may touch,
+   * locked. Null when the lease is stale: nothing was written.
+   */
+  learn(job: JobLease, learned: Learned, resolve: (facts: Fact[], stored: Memory[]) => Resolution[]): Promise<RunEvent[] | null>;
+  /** Writes memories by hand: all or none. One already there is confirmed instead. */
+  add(
+    user: UserId,
+    facts: Fact[],
+    resolve: (facts: Fact[], stored: Memory[]) => Resolution[],
+  ): Promise<{ memory: Memory; change: MemoryChange }[]>;
+}
+
+export interface Learned {
+  runId: string;
+  messageId: string;
+  agentId: string;
+  origin: MemoryOrigin;
+  facts: Fact[];
+}
+
+export interface JobStore {
+  /** Takes the oldest job that is due and whose lane is free, of the given kinds; null when there is none. */
+  claim(ignoreDelay: boolean): Promise<JobLease | null>;
+  /** Renews the leases of this process; returns the ids still held. */
+  heartbeat(): Promise<string[]>;
+  payload(job: JobLease): Promise<Record<string, unknown> | null>;
+  /** Removes a job that had nothing left to do. */
+  complete(job: JobLease): Promise<void>;
+  /**
+   * Records a failure: tried again later with growing delay, or dead after its last attempt. For an extraction that is
+   * dead the run's memory status becomes FAILED; the events that say so are returned.
+   */
+  fail(job: JobLease, failure: Failure): Promise<{ dead: boolean; events: RunEvent[] }>;
+  /** Gives back jobs whose lease ran out. */
+  reap(): Promise<number>;
+  counts(): Promise<{ waiting: number; running: number; dead: number; oldestWaitingSeconds: number | null }>;
+}
+
+/** Passages of documents for a reply. */
+export interface KnowledgeStore {
+  search(user: UserId, text: string, limit: number): Promise<Passage[]>;
+}
+
+// ─── Events ──────────────────────────────────────────────────────────────────
+
+/** The event log of runs: stored first, then seen. */
+export interface EventLog {
+  /** Appends to the run's log; resolves once committed. `requestsModel` marks that the model is about to be asked. Throws LeaseLost when another process has the run. */
+  append(lease: RunLease, events: RunEventBody[], options?: { requestsModel?: boolean }): Promise<void>;
+  /** Appends without waiting; pieces of the same message are joined and written together. `flush` waits for them. */
+  push(lease: RunLease, event: RunEventBody): void;
+  /** Resolves once everything pushed for this run is committed. Throws as `append` does. */
+  flush(lease: RunLease): Promise<void>;
+  /** Tells followers of events that a store has committed. */
+  announce(user: UserId, events: RunEvent[]): void;
+  /**
+   * Yields the events after `after`, stored ones first, then live ones, each exactly once, in order, without a gap.
+   * Ends after the terminal event, or with `until: "MEMORY"` when the message's extraction is settled too.
+   * Ends early when `signal` aborts.
+   */
+  follow(user: UserId, runId: string, after: number, until: "REPLY" | "MEMORY", signal: AbortSignal): AsyncGenerator<RunEvent, void>;
+}
+
+/** Thrown to an executor whose run was taken by another process: it must stop and write nothing. */
+export class LeaseLost extends Error {
+  override readonly name = "LeaseLost";
+}
+
+// ─── What transports call ────────────────────────────────────────────────────
+
+/** Accepts runs and sees them to their end in this process. Made by `runner.ts`. */
+export interface Runner {
+  /**
+   * Accepts a request (committed when this resolves) and carries it out in the background. A repeated idempotency key
+   * gives the earlier run. Throws NOT_FOUND for an unknown agent, CONFLICT, IDEMPOTENCY_CONFLICT, SERVICE_UNAVAILABLE while stopping.
+   */
+  submit(request: RunRequest): Promise<Run>;
+  /**
+   * Waits until a run has come to `stage` and returns it as it is then. MEMORY waits at most 60 s for this message's
+   * extraction, never for a summary. Stops waiting, not the run, when `signal` aborts.
+   */
+  wait(user: UserId, runId: string, stage: RunStage, signal: AbortSignal): Promise<Run>;
+  /** Stops a run, keeping what was written; a finished one is left as it is. Throws NOT_FOUND. */
+  cancel(user: UserId, runId: string): Promise<Run>;
+}
+
+/** Everything a transport may call; built by `context.ts`. */
+export interface Services {
+  agents: AgentRegistry;
+  runner: Runner;
+  runs: RunStore;
+  sessions: SessionStore;
+  memories: MemoryStore;
+  events: EventLog;
+}

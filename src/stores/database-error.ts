@@ -1,0 +1,47 @@
+/** What went wrong with the database, in words for whoever can mend it. */
+
+import { AppError } from "../errors.ts";
+
+const CONNECTION_CODES = new Set(["ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT", "EPIPE", "EHOSTUNREACH", "EAI_AGAIN"]);
+
+/** An AppError for a database that is away or full; anything else as it is. */
+export function databaseError(error: unknown): unknown {
+  if (error instanceof AppError || !(error instanceof Error)) {
+    return error;
+  }
+  const code = errorCode(error);
+  if (code === "53100") {
+    return new AppError("STORAGE_FULL", "The database's disk is full. Make room, then try again.", { cause: error });
+  }
+  if (isConnectionFault(code, error.message)) {
+    return new AppError("SERVICE_UNAVAILABLE", "The database does not answer. Start it, or check DATABASE_URL; the server recovers by itself.", {
+      cause: error,
+    });
+  }
+  return error;
+}
+
+/** True when a unique key was hit. */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Error && errorCode(error) === "23505";
+}
+
+/** The SQLSTATE or system code of an error or of what caused it. */
+function errorCode(error: Error): string | null {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (typeof code === "string") {
+    return code;
+  }
+  if (error instanceof AggregateError && error.errors[0] instanceof Error) {
+    return errorCode(error.errors[0]);
+  }
+  return error.cause instanceof Error ? errorCode(error.cause) : null;
+}
+
+function isConnectionFault(code: string | null, message: string): boolean {
+  if (code !== null) {
+    // 08: connection exceptions. 57P: shut down, crashed, starting up. 53300: too many connections.
+    return CONNECTION_CODES.has(code) || code.startsWith("08") || code.startsWith("57P") || code === "53300";
+  }
+  return /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error/.test(message);
+}
