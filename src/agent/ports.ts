@@ -16,7 +16,6 @@ import type {
   MemoryStatus,
   Message,
   Passage,
-  Recall,
   Resolution,
   Run,
   RunEvent,
@@ -29,6 +28,16 @@ import type {
   TokenUsage,
   UserId,
 } from "./types.ts";
+
+// ─── Log ─────────────────────────────────────────────────────────────────────
+
+/** Structured log lines: what happened in `data`, in words in `message`. No text of users above debug. */
+export interface Log {
+  debug(data: object, message: string): void;
+  info(data: object, message: string): void;
+  warn(data: object, message: string): void;
+  error(data: object, message: string): void;
+}
 
 // ─── Models ──────────────────────────────────────────────────────────────────
 
@@ -98,11 +107,18 @@ export interface AcceptedRun {
   events: RunEvent[];
 }
 
-/** How a run ended, with the reply as far as it was written. */
-export type RunOutcome =
-  | { status: "COMPLETED"; reply: string; messageId: string; usage: TokenUsage; model: string; recall: Recall | null; summarize: boolean }
-  | { status: "FAILED" | "INTERRUPTED"; reply: string; messageId: string; error: Failure; recall: Recall | null }
-  | { status: "CANCELLED"; reply: string; messageId: string; recall: Recall | null };
+/** How a run ended, with the reply as far as it was written ("" when it was not begun). */
+export type RunOutcome = { reply: string; messageId: string } & (
+  | {
+      status: "COMPLETED";
+      usage: TokenUsage;
+      model: string;
+      /** Bring the session's summary up to date once this many turns are not covered by it; null: never. */
+      summarizeEvery: number | null;
+    }
+  | { status: "FAILED" | "INTERRUPTED"; error: Failure }
+  | { status: "CANCELLED" }
+);
 
 export interface PageRequest {
   first?: number | null | undefined;
@@ -142,10 +158,13 @@ export interface RunStore {
   // For every user, by ids, states and times alone (the recollect_worker role):
   /** Takes the oldest queued run whose session is free; null when there is none. */
   claim(): Promise<RunLease | null>;
-  /** Renews this process's leases. Returns the runs still held, and which of them were asked to stop. */
-  heartbeat(): Promise<{ runId: string; cancelRequested: boolean }[]>;
-  /** Ends runs whose lease ran out: back to the queue when the model was never asked, else INTERRUPTED with what was stored. */
-  reap(): Promise<RunEvent[]>;
+  /** Renews this process's leases on these runs. Returns those still held, and which of them were asked to stop. */
+  heartbeat(runIds: string[]): Promise<{ runId: string; cancelRequested: boolean }[]>;
+  /**
+   * Ends runs whose lease ran out: back to the queue when the model was never asked, else INTERRUPTED (or CANCELLED, when
+   * that was asked for) with what was stored. `everyLease`: also those not run out yet, when no other process can hold any.
+   */
+  reap(everyLease: boolean): Promise<{ userId: UserId; events: RunEvent[] }[]>;
 }
 
 export interface Conversation {
@@ -222,30 +241,40 @@ export interface MemoryStore {
   ): Promise<{ memory: Memory; change: MemoryChange }[]>;
 }
 
+/** What was learned from one message. */
 export interface Learned {
   runId: string;
   messageId: string;
+  /** When the message was accepted. */
+  saidAt: Date;
   agentId: string;
   origin: MemoryOrigin;
   facts: Fact[];
 }
 
+export interface ClaimedJob {
+  job: JobLease;
+  /** True when the processes that had it all died over it: it is to be given up, not tried again. */
+  exhausted: boolean;
+}
+
 export interface JobStore {
-  /** Takes the oldest job that is due and whose lane is free, of the given kinds; null when there is none. */
-  claim(ignoreDelay: boolean): Promise<JobLease | null>;
-  /** Renews the leases of this process; returns the ids still held. */
-  heartbeat(): Promise<string[]>;
+  /** Takes the oldest job that is due (`ignoreDelay`: or not yet) and whose lane is free; null when there is none. */
+  claim(ignoreDelay: boolean): Promise<ClaimedJob | null>;
+  /** Renews this process's leases on these jobs; returns the ids still held. */
+  heartbeat(jobIds: string[]): Promise<string[]>;
   payload(job: JobLease): Promise<Record<string, unknown> | null>;
   /** Removes a job that had nothing left to do. */
   complete(job: JobLease): Promise<void>;
   /**
-   * Records a failure: tried again later with growing delay, or dead after its last attempt. For an extraction that is
-   * dead the run's memory status becomes FAILED; the events that say so are returned.
+   * Records a failure: tried again later with growing delay, or given up (dead) after `maxAttempts`. For an extraction
+   * that is given up the run's memory status becomes FAILED; the events that say so are returned.
    */
-  fail(job: JobLease, failure: Failure): Promise<{ dead: boolean; events: RunEvent[] }>;
-  /** Gives back jobs whose lease ran out. */
-  reap(): Promise<number>;
-  counts(): Promise<{ waiting: number; running: number; dead: number; oldestWaitingSeconds: number | null }>;
+  fail(job: JobLease, failure: Failure, maxAttempts: number): Promise<{ dead: boolean; events: RunEvent[] }>;
+  /** Gives back jobs whose lease ran out; `everyLease`: also those not run out yet, when no other process can hold any. */
+  reap(everyLease: boolean): Promise<number>;
+  /** `due`: ready, their time come or not; `waiting`: those and the ones whose run has not ended. */
+  counts(): Promise<{ waiting: number; due: number; running: number; dead: number; oldestWaitingSeconds: number | null }>;
 }
 
 /** Passages of documents for a reply. */
@@ -255,14 +284,22 @@ export interface KnowledgeStore {
 
 // ─── Events ──────────────────────────────────────────────────────────────────
 
+/** Writes the events of one run that this process carries out. Once a write has failed, every later call throws the same error. */
+export interface EventWriter {
+  /**
+   * Appends and resolves once committed. `requestsModel` marks that the model is about to be asked: from there on the run
+   * is never carried out a second time. Throws LeaseLost when another process has the run.
+   */
+  append(events: RunEventBody[], options?: { requestsModel?: boolean }): Promise<void>;
+  /** Appends without waiting; pieces of one message are joined and written together with other runs' pieces. */
+  push(event: RunEventBody): void;
+  /** Resolves once everything pushed is committed. Throws as `append` does. */
+  flush(): Promise<void>;
+}
+
 /** The event log of runs: stored first, then seen. */
 export interface EventLog {
-  /** Appends to the run's log; resolves once committed. `requestsModel` marks that the model is about to be asked. Throws LeaseLost when another process has the run. */
-  append(lease: RunLease, events: RunEventBody[], options?: { requestsModel?: boolean }): Promise<void>;
-  /** Appends without waiting; pieces of the same message are joined and written together. `flush` waits for them. */
-  push(lease: RunLease, event: RunEventBody): void;
-  /** Resolves once everything pushed for this run is committed. Throws as `append` does. */
-  flush(lease: RunLease): Promise<void>;
+  writer(lease: RunLease): EventWriter;
   /** Tells followers of events that a store has committed. */
   announce(user: UserId, events: RunEvent[]): void;
   /**

@@ -14,9 +14,13 @@ export function databaseError(error: unknown): unknown {
     return new AppError("STORAGE_FULL", "The database's disk is full. Make room, then try again.", { cause: error });
   }
   if (isConnectionFault(code, error.message)) {
-    return new AppError("SERVICE_UNAVAILABLE", "The database does not answer. Start it, or check DATABASE_URL; the server recovers by itself.", {
-      cause: error,
-    });
+    return new AppError(
+      "SERVICE_UNAVAILABLE",
+      "The database does not answer. Start it, or check DATABASE_URL; the server recovers by itself.",
+      {
+        cause: error,
+      },
+    );
   }
   return error;
 }
@@ -43,5 +47,7 @@ function isConnectionFault(code: string | null, message: string): boolean {
     // 08: connection exceptions. 57P: shut down, crashed, starting up. 53300: too many connections.
     return CONNECTION_CODES.has(code) || code.startsWith("08") || code.startsWith("57P") || code === "53300";
   }
-  return /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error/.test(message);
+  return /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error/.test(
+    message,
+  );
 }

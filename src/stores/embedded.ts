@@ -45,7 +45,9 @@ interface WorkerMessage {
 export async function openEmbedded(dataDir: string): Promise<EmbeddedDatabase> {
   const folder = path.resolve(dataDir);
   await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
-    throw new AppError("SERVICE_UNAVAILABLE", `The folder ${folder} cannot be made. Set DATA_DIR to one this user may write to.`, { cause });
+    throw new AppError("SERVICE_UNAVAILABLE", `The folder ${folder} cannot be made. Set DATA_DIR to one this user may write to.`, {
+      cause,
+    });
   });
   const lock = await lockFolder(folder);
   try {

@@ -56,7 +56,10 @@ export async function askHolder(folder: string, question: string): Promise<strin
   const lines = await readLines(socket, 2, ANSWER_DEADLINE);
   const answer = lines[1];
   if (answer === undefined) {
-    throw new AppError("SERVICE_UNAVAILABLE", "The server that has the folder did not answer. Try again, or stop it and ask the folder itself.");
+    throw new AppError(
+      "SERVICE_UNAVAILABLE",
+      "The server that has the folder did not answer. Try again, or stop it and ask the folder itself.",
+    );
   }
   return JSON.parse(answer) as string;
 }
@@ -80,13 +83,16 @@ function createHolder(): FolderLock & { server: Server } {
     socket.on("error", () => socket.destroy());
     socket.setTimeout(ANSWER_DEADLINE, () => socket.destroy());
     socket.write(`${process.pid}\n`);
-    void readLines(socket, 1, ANSWER_DEADLINE).then(async ([question]) => {
-      if (question !== undefined && answer) {
-        socket.end(`${JSON.stringify(await answer(JSON.parse(question) as string))}\n`);
-      } else {
-        socket.end();
-      }
-    }, () => socket.destroy());
+    void readLines(socket, 1, ANSWER_DEADLINE).then(
+      async ([question]) => {
+        if (question !== undefined && answer) {
+          socket.end(`${JSON.stringify(await answer(JSON.parse(question) as string))}\n`);
+        } else {
+          socket.end();
+        }
+      },
+      () => socket.destroy(),
+    );
   });
   server.unref();
   return {
@@ -113,7 +119,13 @@ function listen(server: Server, address: string): Promise<boolean> {
       if (error.code === "EADDRINUSE") {
         resolve(false);
       } else {
-        reject(new AppError("SERVICE_UNAVAILABLE", `The lock ${address} cannot be made (${error.code}). Set DATA_DIR to a folder this user may write to.`, { cause: error }));
+        reject(
+          new AppError(
+            "SERVICE_UNAVAILABLE",
+            `The lock ${address} cannot be made (${error.code}). Set DATA_DIR to a folder this user may write to.`,
+            { cause: error },
+          ),
+        );
       }
     };
     const onListening = (): void => {
@@ -184,7 +196,10 @@ async function reclaim(address: string): Promise<void> {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
       throw error;
     }
-    const age = await stat(marker).then((stats) => Date.now() - stats.mtimeMs, () => 0);
+    const age = await stat(marker).then(
+      (stats) => Date.now() - stats.mtimeMs,
+      () => 0,
+    );
     if (age > RECLAIM_STALE) {
       await rm(marker, { force: true });
     }

@@ -57,7 +57,12 @@ async function openPostgres(url: string): Promise<Database> {
   const driver = {
     driver: PostgreSqlDriver,
     clientUrl: url,
-    driverOptions: { connectionTimeoutMillis: CONNECT_DEADLINE, query_timeout: STATEMENT_DEADLINE, max: POOL_SIZE, application_name: "recollect" },
+    driverOptions: {
+      connectionTimeoutMillis: CONNECT_DEADLINE,
+      query_timeout: STATEMENT_DEADLINE,
+      max: POOL_SIZE,
+      application_name: "recollect",
+    },
   };
   const owner = new Client({ connectionString: url, connectionTimeoutMillis: CONNECT_DEADLINE, application_name: "recollect migrations" });
   // A connection that breaks is reported by the query under way; without a listener it would end the process.
@@ -74,10 +79,12 @@ async function openPostgres(url: string): Promise<Database> {
   }
   const orm = await createOrm({ ...driver, onCreateConnection: takeAppRole });
   const database = new Database(orm, { embedded: false, close: async () => undefined });
-  await database.asWorker((transaction) => transaction.query("select 1")).catch(async (error: unknown) => {
-    await database.close();
-    throw error;
-  });
+  await database
+    .asWorker((transaction) => transaction.query("select 1"))
+    .catch(async (error: unknown) => {
+      await database.close();
+      throw error;
+    });
   return database;
 }
 
@@ -107,7 +114,8 @@ async function takeAppRole(connection: unknown): Promise<void> {
   for (const sql of [`set role ${APP_ROLE}`, "set timezone to 'UTC'"]) {
     await executeQuery.call(connection, CompiledQuery.raw(sql)).catch((cause: unknown) => {
       if (/permission denied to set role|role .* does not exist/.test(String(cause))) {
-        const remedy = "Connect as the login that migrated this database, or GRANT recollect_app, recollect_log, recollect_worker to yours.";
+        const remedy =
+          "Connect as the login that migrated this database, or GRANT recollect_app, recollect_log, recollect_worker to yours.";
         throw new AppError("SERVICE_UNAVAILABLE", `This login may not take on the role ${APP_ROLE}. ${remedy}`, { cause });
       }
       throw cause;
@@ -121,7 +129,10 @@ async function migrateWhenNeeded(run: Run, driver: OrmOptions): Promise<void> {
   const known = new Set(MIGRATIONS.map((migration) => migration.name));
   const unknown = executed.filter((name) => !known.has(name));
   if (unknown.length > 0) {
-    throw new AppError("BAD_USER_INPUT", `The database was migrated by a newer version of this server (${unknown.join(", ")}). Start that version.`);
+    throw new AppError(
+      "BAD_USER_INPUT",
+      `The database was migrated by a newer version of this server (${unknown.join(", ")}). Start that version.`,
+    );
   }
   if (executed.length === known.size) {
     return;
@@ -168,9 +179,11 @@ async function refuseForeignTables(run: Run): Promise<void> {
 /** Answers `npm run sql` while the server has the folder. */
 async function answerQuestion(database: Database, sql: string): Promise<string> {
   return database.inBackground(() =>
-    database.asOperator((transaction) => transaction.query(sql)).then(
-      (rows) => JSON.stringify({ rows }),
-      (error: unknown) => JSON.stringify({ error: error instanceof Error ? error.message : String(error) }),
-    ),
+    database
+      .asOperator((transaction) => transaction.query(sql))
+      .then(
+        (rows) => JSON.stringify({ rows }),
+        (error: unknown) => JSON.stringify({ error: error instanceof Error ? error.message : String(error) }),
+      ),
   );
 }

@@ -126,7 +126,7 @@ const STATEMENTS = [
     embedding real[],
     embedding_model text,
     search tsvector generated always as (
-      to_tsvector('english', memory) || to_tsvector('simple', memory) || jsonb_to_tsvector('simple', topics, '["string"]')
+      to_tsvector('english', memory) || jsonb_to_tsvector('english', topics, '["string"]')
     ) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
@@ -180,7 +180,7 @@ const STATEMENTS = [
     payload jsonb not null,
     state text not null check (state in ('BLOCKED', 'READY', 'RUNNING', 'DEAD')),
     attempt integer not null default 0,
-    max_attempts integer not null default 5,
+    max_attempts integer not null default 10,
     run_at timestamptz not null default now(),
     lease_owner text,
     lease_until timestamptz,

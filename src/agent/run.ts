@@ -1,0 +1,116 @@
+/** What happens to one message. Start reading here. */
+
+import { v7 as uuid } from "uuid";
+import { AppError, toFailure } from "../errors.ts";
+import type { AgentDefinition, AgentRegistry } from "./agents.ts";
+import type { ChatModel, EventLog, EventWriter, KnowledgeStore, Log, MemoryStore, RunOutcome, RunStore, SessionStore } from "./ports.ts";
+import { LeaseLost } from "./ports.ts";
+import { composePrompt } from "./prompt.ts";
+import { recall } from "./recall.ts";
+import { ReplyText } from "./reply-text.ts";
+import type { Run, RunLease, TokenUsage } from "./types.ts";
+
+export interface RunDeps {
+  agents: AgentRegistry;
+  runs: RunStore;
+  sessions: SessionStore;
+  memories: MemoryStore;
+  knowledge: KnowledgeStore;
+  events: EventLog;
+  model: ChatModel;
+  log: Log;
+}
+
+/** Why an executor stops before the reply is complete; given as the reason of its signal's abort. */
+export type StopReason = "cancelled" | "stopping";
+
+/** At most this many passages of documents are looked for. */
+const PASSAGES = 5;
+
+/**
+ * Carries out an accepted run to its end. Whatever goes wrong with the reply becomes the run's outcome; throws only when
+ * that cannot be stored, and LeaseLost when another process has the run.
+ */
+export async function carryOut(lease: RunLease, run: Run, message: string, deps: RunDeps, signal: AbortSignal): Promise<void> {
+  const agent = deps.agents.get(run.agentId);
+  const events = deps.events.writer(lease);
+  const reply = new ReplyText(uuid(), events);
+  let outcome: RunOutcome;
+  try {
+    const prompt = await prepare(run, message, agent, events, deps);
+    const { usage, model } = await answer(prompt, agent, reply, deps, signal);
+    outcome = { ...reply.finish(), status: "COMPLETED", usage, model, summarizeEvery: agent.summarizes ? agent.summarizeEvery : null };
+  } catch (error) {
+    if (error instanceof LeaseLost) {
+      throw error;
+    }
+    outcome = { ...reply.finish(), ...failed(error, signal, run, deps.log) };
+  }
+  await events.flush();
+  const closing = await deps.runs.finish(lease, outcome);
+  deps.events.announce(lease.userId, closing ?? []);
+  deps.log.info({ runId: run.runId, status: outcome.status }, "run ended");
+}
+
+/** Gathers what the reply may use, and says so before the model is asked. */
+async function prepare(run: Run, message: string, agent: AgentDefinition, events: EventWriter, deps: RunDeps) {
+  const { userId, sessionId, turn } = run;
+  const [conversation, recalled, passages] = await Promise.all([
+    deps.sessions.conversation(userId, sessionId, turn, agent.historyTurns),
+    run.memory === "ON" && agent.remembers ? recall(userId, message, agent.memoryTokens, deps.memories) : null,
+    deps.knowledge.search(userId, message, PASSAGES),
+  ]);
+  if (run.lastSequence === 0) {
+    events.push({ type: "RunStarted" });
+  }
+  await events.append(recalled ? [{ type: "MemoriesRecalled", recall: recalled }] : [], { requestsModel: true });
+  deps.log.debug(
+    {
+      runId: run.runId,
+      recalled: recalled?.used.map((item) => item.text),
+      nearMisses: recalled?.nearMisses,
+      turns: conversation.history.length,
+    },
+    "prompt gathered",
+  );
+  const { instructions, promptTokens } = agent;
+  return composePrompt({ instructions, recalled, passages, conversation, message, promptTokens, today: new Date() });
+}
+
+async function answer(
+  messages: ReturnType<typeof composePrompt>,
+  agent: AgentDefinition,
+  reply: ReplyText,
+  deps: RunDeps,
+  signal: AbortSignal,
+): Promise<{ usage: TokenUsage; model: string }> {
+  for await (const part of deps.model.stream({ model: agent.model, messages }, signal)) {
+    switch (part.type) {
+      case "text-delta":
+        reply.addText(part.delta);
+        break;
+      case "reasoning-delta":
+        reply.addReasoning(part.delta);
+        break;
+      case "finish":
+        return part;
+      default:
+        part satisfies never;
+    }
+  }
+  throw new AppError("MODEL_BAD_RESPONSE", "The model's reply was cut off. Send the message again.");
+}
+
+function failed(error: unknown, signal: AbortSignal, run: Run, log: Log) {
+  if (signal.aborted && (signal.reason as StopReason) === "cancelled") {
+    return { status: "CANCELLED" as const };
+  }
+  if (signal.aborted) {
+    const message = "The server was stopped while the reply was being written. What was written is kept; send the message again.";
+    return { status: "INTERRUPTED" as const, error: { code: "RUN_INTERRUPTED" as const, message, retryable: true, errorId: null } };
+  }
+  const errorId = error instanceof AppError ? null : uuid();
+  const failure = toFailure(error, errorId);
+  log.warn({ runId: run.runId, code: failure.code, errorId, err: error }, "run failed");
+  return { status: "FAILED" as const, error: failure };
+}

@@ -1,0 +1,223 @@
+/** Accepts runs, carries them out in this process, and takes over what other processes left behind. */
+
+import { v7 as uuid } from "uuid";
+import { AppError } from "../errors.ts";
+import { worthExtracting } from "./gate.ts";
+import { requestFingerprint } from "./input.ts";
+import { LeaseLost, type Runner } from "./ports.ts";
+import { carryOut, type RunDeps, type StopReason } from "./run.ts";
+import { isTerminal, type Run, type RunLease, type RunRequest, type RunStage, type UserId } from "./types.ts";
+
+export interface RunnerOptions {
+  /** True when no other process can have the database: every lease found at the start is of a dead one. */
+  alone: boolean;
+  /** Called when a run has ended: its jobs may be claimed. */
+  onEnded: () => void;
+}
+
+/** How often queued runs are looked for although nothing woke us (ms), and leases are renewed and reaped. */
+const CLAIM_INTERVAL = 1_000;
+const LEASE_INTERVAL = 4_000;
+/** How long `waitFor: MEMORY` waits for an extraction (ms). */
+const MEMORY_DEADLINE = 60_000;
+
+export class ProcessRunner implements Runner {
+  readonly #deps: RunDeps;
+  readonly #options: RunnerOptions;
+  readonly #executing = new Map<string, { lease: RunLease; controller: AbortController; ended: Promise<void> }>();
+  #timers: NodeJS.Timeout[] = [];
+  #stopping = false;
+  #claiming: Promise<void> | null = null;
+  #claimAgain = false;
+
+  constructor(deps: RunDeps, options: RunnerOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    await this.#reap(this.#options.alone);
+    this.#timers = [
+      setInterval(() => void this.#claimQueued(), CLAIM_INTERVAL),
+      setInterval(() => void this.#keepLeases(), LEASE_INTERVAL),
+      setInterval(() => void this.#reap(false).catch((error) => this.#report(error)), LEASE_INTERVAL),
+    ];
+    void this.#claimQueued();
+  }
+
+  async submit(request: RunRequest): Promise<Run> {
+    if (this.#stopping) {
+      throw new AppError("SERVICE_UNAVAILABLE", "The server is stopping. Send the message again in a moment.");
+    }
+    const agent = this.#deps.agents.get(request.agentId);
+    const { run, created, lease, events } = await this.#deps.runs.accept(request.userId, {
+      request,
+      sessionId: request.sessionId ?? uuid(),
+      runId: uuid(),
+      messageId: uuid(),
+      fingerprint: requestFingerprint(request),
+      extract: request.memory === "ON" && agent.remembers && worthExtracting(request.message),
+    });
+    this.#deps.events.announce(request.userId, events);
+    if (lease) {
+      this.#execute(lease, run, request.message);
+    } else if (created) {
+      await this.#whenBusy(request, run);
+    }
+    return run;
+  }
+
+  async wait(user: UserId, runId: string, stage: RunStage, signal: AbortSignal): Promise<Run> {
+    if (stage !== "ACCEPTED") {
+      await this.#waitFor(user, runId, stage, signal);
+    }
+    const run = await this.#deps.runs.get(user, runId);
+    if (!run) {
+      throw runNotFound();
+    }
+    return run;
+  }
+
+  async cancel(user: UserId, runId: string): Promise<Run> {
+    const asked = await this.#deps.runs.requestCancel(user, runId);
+    if (!asked) {
+      throw runNotFound();
+    }
+    this.#deps.events.announce(user, asked.events);
+    if (!isTerminal(asked.run.status)) {
+      const executing = this.#executing.get(key(user, runId));
+      executing?.controller.abort("cancelled" satisfies StopReason);
+      await executing?.ended;
+      return (await this.#deps.runs.get(user, runId)) ?? asked.run;
+    }
+    void this.#claimQueued();
+    return asked.run;
+  }
+
+  /** Takes no more runs, lets those under way end for `patience` ms, then interrupts them. */
+  async close(patience: number): Promise<void> {
+    this.#stopping = true;
+    for (const timer of this.#timers) {
+      clearInterval(timer);
+    }
+    await this.#claiming;
+    const ended = Promise.all([...this.#executing.values()].map((executing) => executing.ended));
+    const timer = setTimeout(() => {
+      for (const { controller } of this.#executing.values()) {
+        controller.abort("stopping" satisfies StopReason);
+      }
+    }, patience);
+    await ended;
+    clearTimeout(timer);
+  }
+
+  #execute(lease: RunLease, run: Run, message: string): void {
+    const name = key(lease.userId, lease.runId);
+    const controller = new AbortController();
+    const ended = carryOut(lease, run, message, this.#deps, controller.signal)
+      // Its lease is no longer renewed, so the run ends as INTERRUPTED once the database answers again.
+      .catch((error: unknown) => {
+        if (error instanceof LeaseLost) {
+          this.#deps.log.warn({ runId: run.runId }, "another process took this run; what that one writes counts");
+        } else {
+          this.#report(error);
+        }
+      })
+      .then(() => {
+        this.#executing.delete(name);
+        this.#options.onEnded();
+        return this.#stopping ? undefined : void this.#claimQueued();
+      });
+    this.#executing.set(name, { lease, controller, ended });
+  }
+
+  async #whenBusy(request: RunRequest, run: Run): Promise<void> {
+    if (request.onBusy === "INTERRUPT") {
+      const active = await this.#deps.runs.active(request.userId, run.sessionId);
+      for (const earlier of active.filter((other) => other.turn < run.turn)) {
+        await this.cancel(request.userId, earlier.runId);
+      }
+    }
+    // The run in its way may have ended before this one was stored.
+    void this.#claimQueued();
+  }
+
+  /** One at a time; a call while another is at work makes that one look once more. */
+  #claimQueued(): Promise<void> {
+    this.#claimAgain = true;
+    this.#claiming ??= this.#claimAll()
+      .catch((error: unknown) => this.#report(error))
+      .finally(() => {
+        this.#claiming = null;
+      });
+    return this.#claiming;
+  }
+
+  async #claimAll(): Promise<void> {
+    while (this.#claimAgain && !this.#stopping) {
+      this.#claimAgain = false;
+      const lease = await this.#deps.runs.claim();
+      if (lease) {
+        const { run, message } = await this.#deps.runs.input(lease);
+        this.#execute(lease, run, message.content);
+        this.#claimAgain = true;
+      }
+    }
+  }
+
+  async #waitFor(user: UserId, runId: string, stage: "REPLY" | "MEMORY", signal: AbortSignal): Promise<void> {
+    const executing = this.#executing.get(key(user, runId));
+    if (stage === "REPLY" && executing) {
+      await untilAborted(executing.ended, signal);
+      return;
+    }
+    const patience = stage === "MEMORY" ? AbortSignal.any([signal, AbortSignal.timeout(MEMORY_DEADLINE)]) : signal;
+    for await (const _ of this.#deps.events.follow(user, runId, 0, stage, patience)) {
+      // Only the end matters.
+    }
+  }
+
+  async #keepLeases(): Promise<void> {
+    if (this.#executing.size === 0) {
+      return;
+    }
+    const held = [...this.#executing.entries()];
+    try {
+      const alive = await this.#deps.runs.heartbeat(held.map(([, { lease }]) => lease.runId));
+      const asked = new Set(alive.filter((run) => run.cancelRequested).map((run) => run.runId));
+      for (const [, { lease, controller }] of held) {
+        if (asked.has(lease.runId)) {
+          controller.abort("cancelled" satisfies StopReason);
+        }
+      }
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  async #reap(everyLease: boolean): Promise<void> {
+    for (const { userId, events } of await this.#deps.runs.reap(everyLease)) {
+      this.#deps.events.announce(userId, events);
+    }
+    this.#options.onEnded();
+  }
+
+  #report(error: unknown): void {
+    this.#deps.log.error({ err: error }, "runs could not be looked after; trying again");
+  }
+}
+
+function key(user: UserId, runId: string): string {
+  return JSON.stringify([user, runId]);
+}
+
+function runNotFound(): AppError {
+  return new AppError("NOT_FOUND", "There is no such run.");
+}
+
+async function untilAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = Promise.withResolvers<void>();
+  const stop = (): void => aborted.resolve();
+  signal.addEventListener("abort", stop, { once: true });
+  await Promise.race([promise, aborted.promise]).finally(() => signal.removeEventListener("abort", stop));
+}

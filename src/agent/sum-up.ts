@@ -1,0 +1,34 @@
+/** The job that keeps a session's summary up to date, a few turns at a time. */
+
+import type { ChatModel, JobStore, Log, SessionStore } from "./ports.ts";
+import { summarizeTurns } from "./summarize.ts";
+import type { JobLease } from "./types.ts";
+
+export interface SumUpDeps {
+  sessions: SessionStore;
+  jobs: JobStore;
+  model: ChatModel;
+  log: Log;
+  /** Model of summaries; null: the server's. */
+  summaryModel: string | null;
+  summaryInstructions: string | null;
+}
+
+export async function sumUpSession(job: JobLease, deps: SumUpDeps, signal: AbortSignal): Promise<void> {
+  const payload = await deps.jobs.payload(job);
+  const sessionId = String(payload?.sessionId);
+  const found = await deps.sessions.unsummarized(job.userId, sessionId);
+  const last = found?.messages.at(-1);
+  if (!found || !last) {
+    await deps.jobs.complete(job);
+    return;
+  }
+  const { summary, topics, usage } = await summarizeTurns(
+    { previous: found.session.summary, messages: found.messages, instructions: deps.summaryInstructions, model: deps.summaryModel },
+    deps.model,
+    signal,
+  );
+  const coveredTurn = Math.ceil(last.sequence / 2);
+  await deps.sessions.saveSummary(job, sessionId, { summary, topics, updatedAt: new Date().toISOString(), coveredTurn });
+  deps.log.info({ sessionTurns: coveredTurn, usage }, "session summarized");
+}

@@ -1,0 +1,76 @@
+/**
+ * The event log of runs. What is written is committed before anyone sees it; who follows a run pulls its events, from
+ * memory while this process writes them, from the database otherwise. Nothing is ever pushed into an unbounded buffer.
+ */
+
+import type { EventLog } from "../agent/ports.ts";
+import { isTerminal, type RunEvent, type UserId } from "../agent/types.ts";
+import { Channels } from "./channels.ts";
+import type { EventPage, EventStore } from "./event-store.ts";
+import { GroupWriter } from "./group-writer.ts";
+
+/** Events read from the database at a time. */
+const PAGE_SIZE = 500;
+/** How often a follower asks the database although nothing woke it (ms): another process may be writing. */
+const POLL_INTERVAL = 1_000;
+
+const TERMINAL_EVENTS: ReadonlySet<RunEvent["type"]> = new Set<RunEvent["type"]>(["RunFinished", "RunError", "RunCancelled"]);
+const MEMORY_EVENTS: ReadonlySet<RunEvent["type"]> = new Set<RunEvent["type"]>(["MemoryUpdate", "MemoryUpdateFailed"]);
+
+export function createEventLog(store: EventStore): EventLog {
+  const channels = new Channels();
+  const announce = (user: UserId, events: RunEvent[]): void => channels.publish(user, events);
+  const writers = new GroupWriter(store, announce);
+
+  return {
+    writer: (lease) => writers.open(lease),
+    announce,
+    async *follow(user, runId, after, until, signal) {
+      const channel = channels.enter(user, runId);
+      let cursor = after;
+      let ask = true;
+      try {
+        while (!signal.aborted) {
+          const woken = channel.nextEvent();
+          const live: RunEvent[] | null = ask ? null : channel.eventsAfter(cursor);
+          const page: EventPage = live ? { events: live, run: null } : await store.read(user, runId, cursor, PAGE_SIZE);
+          ask = false;
+          for (const event of page.events) {
+            if (event.sequence > cursor + 1) {
+              yield snapshot(runId, event.sequence - 1);
+            }
+            cursor = event.sequence;
+            yield event;
+            if (signal.aborted || MEMORY_EVENTS.has(event.type) || (until === "REPLY" && TERMINAL_EVENTS.has(event.type))) {
+              return;
+            }
+            // Whether memory work will follow is for the run's row to say.
+            ask ||= TERMINAL_EVENTS.has(event.type);
+          }
+          if (page.events.length > 0) {
+            continue;
+          }
+          if (!live && isOver(page, until)) {
+            if (page.run && page.run.lastSequence > cursor) {
+              yield snapshot(runId, page.run.lastSequence);
+            }
+            return;
+          }
+          ask = !(await channel.wait(woken, POLL_INTERVAL, signal));
+        }
+      } finally {
+        channels.leave(channel);
+      }
+    },
+  };
+}
+
+/** True when no event will come any more. */
+function isOver({ run }: EventPage, until: "REPLY" | "MEMORY"): boolean {
+  return run === null || (isTerminal(run.status) && (until === "REPLY" || run.memoryStatus !== "PENDING"));
+}
+
+/** Stands for events that are no longer kept. */
+function snapshot(runId: string, sequence: number): RunEvent {
+  return { type: "RunSnapshot", runId, sequence, at: new Date() };
+}

@@ -1,0 +1,168 @@
+/** Carries out jobs: claims them one after the other, keeps their leases, records what became of them. */
+
+import { v7 as uuid } from "uuid";
+import type { EventLog, JobStore, Log } from "../agent/ports.ts";
+import type { JobKind, JobLease } from "../agent/types.ts";
+import { AppError, type ErrorCode, toFailure } from "../errors.ts";
+
+/** A task does its work and completes its job in the transaction that stores the effect; stops when `signal` aborts. */
+export type Task = (job: JobLease, signal: AbortSignal) => Promise<void>;
+
+export interface JobWorkerOptions {
+  jobs: JobStore;
+  events: EventLog;
+  tasks: Record<JobKind, Task>;
+  log: Log;
+  /** Jobs carried out at a time. */
+  concurrency: number;
+  /** True when no other process can have the database: every lease found at the start is of a dead one. */
+  alone: boolean;
+  /** Runs work so that it waits for what users wait for. */
+  inBackground: <T>(work: () => Promise<T>) => Promise<T>;
+}
+
+/** How often jobs are looked for although nothing woke us (ms), and leases are renewed and reaped. */
+const CLAIM_INTERVAL = 1_000;
+const LEASE_INTERVAL = 4_000;
+
+/** What is away may come back: tried for about a day. A model that answers nonsense will hardly do better a tenth time. */
+const PATIENT_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "MODEL_UNAVAILABLE",
+  "MODEL_TIMEOUT",
+  "SERVICE_UNAVAILABLE",
+  "STORAGE_FULL",
+  "RATE_LIMITED",
+]);
+const PATIENT_ATTEMPTS = 10;
+const ATTEMPTS = 3;
+
+export class JobWorker {
+  readonly #options: JobWorkerOptions;
+  readonly #running = new Map<string, { job: JobLease; controller: AbortController; ended: Promise<void> }>();
+  #timers: NodeJS.Timeout[] = [];
+  #stopping = false;
+  #claiming: Promise<void> | null = null;
+  #claimAgain = false;
+
+  constructor(options: JobWorkerOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    await this.#options.jobs.reap(this.#options.alone);
+    this.#timers = [
+      setInterval(() => this.poke(), CLAIM_INTERVAL),
+      setInterval(() => void this.#keepLeases(), LEASE_INTERVAL),
+      setInterval(() => void this.#options.jobs.reap(false).catch((error) => this.#report(error)), LEASE_INTERVAL),
+    ];
+    this.poke();
+  }
+
+  /** There may be a job to claim. */
+  poke(): void {
+    this.#claimAgain = true;
+    if (!this.#stopping) {
+      this.#claiming ??= this.#options
+        .inBackground(() => this.#claimDue(false))
+        .catch((error: unknown) => this.#report(error))
+        .finally(() => {
+          this.#claiming = null;
+        });
+    }
+  }
+
+  /** Carries out every job there is, also those whose time has not come, until none is left. */
+  async drain(): Promise<void> {
+    do {
+      await this.#claiming;
+      this.#claimAgain = true;
+      await this.#options.inBackground(() => this.#claimDue(true));
+      await Promise.all([...this.#running.values()].map((running) => running.ended));
+    } while (this.#running.size > 0 || (await this.#options.jobs.counts()).due > 0);
+  }
+
+  /** Stops claiming and gives up what is under way: another process, or the next start, takes it over. */
+  async close(): Promise<void> {
+    this.#stopping = true;
+    for (const timer of this.#timers) {
+      clearInterval(timer);
+    }
+    await this.#claiming;
+    const running = [...this.#running.values()];
+    for (const { controller } of running) {
+      controller.abort();
+    }
+    await Promise.all(running.map(({ ended }) => ended));
+  }
+
+  async #claimDue(ignoreDelay: boolean): Promise<void> {
+    while (this.#claimAgain && !this.#stopping && this.#running.size < this.#options.concurrency) {
+      this.#claimAgain = false;
+      const claimed = await this.#options.jobs.claim(ignoreDelay);
+      if (claimed) {
+        this.#carryOut(claimed.job, claimed.exhausted);
+        this.#claimAgain = true;
+      }
+    }
+  }
+
+  #carryOut(job: JobLease, exhausted: boolean): void {
+    const controller = new AbortController();
+    const ended = this.#options
+      .inBackground(() => this.#attempt(job, exhausted, controller.signal))
+      .catch((error: unknown) => this.#report(error))
+      .then(() => {
+        this.#running.delete(job.jobId);
+        this.poke();
+      });
+    this.#running.set(job.jobId, { job, controller, ended });
+  }
+
+  async #attempt(job: JobLease, exhausted: boolean, signal: AbortSignal): Promise<void> {
+    const { tasks, log } = this.#options;
+    try {
+      if (exhausted) {
+        throw new AppError("INTERNAL", "The server stopped during each try of this work.");
+      }
+      await tasks[job.kind](job, signal);
+      log.debug({ jobId: job.jobId, kind: job.kind }, "job done");
+    } catch (error) {
+      // A job given up because the server stops is taken over when its lease runs out, without counting against it.
+      if (!signal.aborted) {
+        await this.#fail(job, exhausted, error);
+      }
+    }
+  }
+
+  async #fail(job: JobLease, exhausted: boolean, error: unknown): Promise<void> {
+    const { jobs, events, log } = this.#options;
+    const errorId = error instanceof AppError ? null : uuid();
+    const failure = { ...toFailure(error, errorId), retryable: true };
+    const attempts = exhausted ? 0 : PATIENT_CODES.has(failure.code) ? PATIENT_ATTEMPTS : ATTEMPTS;
+    const { dead, events: told } = await jobs.fail(job, failure, attempts);
+    events.announce(job.userId, told);
+    log.warn(
+      { jobId: job.jobId, kind: job.kind, attempt: job.attempt, code: failure.code, errorId, err: error },
+      dead ? "job given up" : "job failed; it will be tried again",
+    );
+  }
+
+  async #keepLeases(): Promise<void> {
+    if (this.#running.size === 0) {
+      return;
+    }
+    const held = [...this.#running.keys()];
+    try {
+      const alive = new Set(await this.#options.jobs.heartbeat(held));
+      for (const jobId of held.filter((id) => !alive.has(id))) {
+        this.#running.get(jobId)?.controller.abort();
+      }
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  #report(error: unknown): void {
+    this.#options.log.error({ err: error }, "jobs could not be looked after; trying again");
+  }
+}

@@ -1,0 +1,140 @@
+/** Durable background work. A job's effect and its completion share a transaction, fenced by owner and attempt: one effect, once. */
+
+import type { JobStore } from "../agent/ports.ts";
+import type { JobKind, JobLease, RunEventBody, UserId } from "../agent/types.ts";
+import type { Failure } from "../errors.ts";
+import type { Database, Transaction } from "./database.ts";
+import { isUniqueViolation } from "./database-error.ts";
+import { appendRunEvents } from "./run-events.ts";
+import type { LeaseOptions } from "./runs.ts";
+
+/** Delays before the second, third, … try of a job, in seconds. */
+const BACKOFF_SECONDS = [2, 10, 60, 300, 900, 3_600, 10_800, 21_600, 43_200];
+
+export function createJobStore(database: Database, { owner, leaseSeconds }: LeaseOptions): JobStore {
+  return {
+    async claim(ignoreDelay) {
+      try {
+        return await database.asWorker(async (transaction) => {
+          const [row] = await transaction.query<{ job_id: string; user_id: UserId; kind: JobKind; attempt: number; max_attempts: number }>(
+            `update recollect_jobs set state = 'RUNNING', attempt = attempt + 1, lease_owner = $1, lease_until = now() + make_interval(secs => $2)
+            where job_id = (
+              select job.job_id from recollect_jobs job
+              where job.state = 'READY' and ($3::boolean or job.run_at <= now()) and not exists (
+                select 1 from recollect_jobs other
+                where other.user_id = job.user_id and other.lane = job.lane
+                  and (other.state = 'RUNNING' or (other.state = 'READY' and other.job_id < job.job_id)))
+              order by job.run_at, job.job_id for update skip locked limit 1)
+            returning job_id::text, user_id, kind, attempt, max_attempts`,
+            [owner, leaseSeconds, ignoreDelay],
+          );
+          if (!row) {
+            return null;
+          }
+          const job = { jobId: row.job_id, userId: row.user_id, kind: row.kind, owner, attempt: row.attempt };
+          return { job, exhausted: row.attempt > row.max_attempts };
+        });
+      } catch (error) {
+        // Another process took a job of the same lane at the same moment.
+        if (isUniqueViolation(error)) {
+          return null;
+        }
+        throw error;
+      }
+    },
+
+    heartbeat(jobIds) {
+      return database.asWorker(async (transaction) => {
+        const rows = await transaction.query<{ job_id: string }>(
+          `update recollect_jobs set lease_until = now() + make_interval(secs => $2)
+          where lease_owner = $1 and state = 'RUNNING' and job_id in (select jsonb_array_elements_text($3::jsonb)::bigint)
+          returning job_id::text`,
+          [owner, leaseSeconds, JSON.stringify(jobIds)],
+        );
+        return rows.map((row) => row.job_id);
+      });
+    },
+
+    payload(job) {
+      return database.asUser(job.userId, async (transaction) => {
+        const [row] = await transaction.query<{ payload: Record<string, unknown> }>(
+          "select payload from recollect_jobs where user_id = $1 and job_id = $2::bigint",
+          [job.userId, job.jobId],
+        );
+        return row?.payload ?? null;
+      });
+    },
+
+    async complete(job) {
+      await database.asUser(job.userId, (transaction) => completeJob(transaction, job));
+    },
+
+    fail(job, failure, maxAttempts) {
+      return database.asUser(job.userId, (transaction) => failJob(transaction, job, failure, maxAttempts));
+    },
+
+    reap(everyLease) {
+      return database.asWorker(async (transaction) => {
+        const rows = await transaction.query(
+          `update recollect_jobs set state = 'READY', run_at = now(), lease_owner = null, lease_until = null
+          where state = 'RUNNING' and ($1::boolean or lease_until < now()) returning 1 as one`,
+          [everyLease],
+        );
+        return rows.length;
+      });
+    },
+
+    counts() {
+      return database.asWorker(async (transaction) => {
+        const [row] = await transaction.query<{ waiting: number; due: number; running: number; dead: number; oldest: number | null }>(
+          `select count(*) filter (where state in ('READY', 'BLOCKED'))::int as waiting, count(*) filter (where state = 'READY')::int as due,
+            count(*) filter (where state = 'RUNNING')::int as running,
+            count(*) filter (where state = 'DEAD')::int as dead,
+            extract(epoch from now() - min(created_at) filter (where state = 'READY'))::int as oldest from recollect_jobs`,
+        );
+        return {
+          waiting: row?.waiting ?? 0,
+          due: row?.due ?? 0,
+          running: row?.running ?? 0,
+          dead: row?.dead ?? 0,
+          oldestWaitingSeconds: row?.oldest ?? null,
+        };
+      });
+    },
+  };
+}
+
+/** Removes a job within the transaction that holds its effect. False when the lease is stale: roll back. */
+export async function completeJob(transaction: Transaction, job: JobLease): Promise<boolean> {
+  const rows = await transaction.query(
+    `delete from recollect_jobs where user_id = $1 and job_id = $2::bigint and lease_owner = $3 and attempt = $4 and state = 'RUNNING'
+    returning 1 as one`,
+    [job.userId, job.jobId, job.owner, job.attempt],
+  );
+  return rows.length === 1;
+}
+
+async function failJob(
+  transaction: Transaction,
+  job: JobLease,
+  failure: Failure,
+  maxAttempts: number,
+): Promise<Awaited<ReturnType<JobStore["fail"]>>> {
+  const delay = BACKOFF_SECONDS[job.attempt - 1] ?? BACKOFF_SECONDS.at(-1);
+  const [row] = await transaction.query<{ state: string; kind: JobKind; run_id: string | null }>(
+    `update recollect_jobs set state = case when attempt < $6::integer then 'READY' else 'DEAD' end, last_error = $5::jsonb,
+      run_at = now() + make_interval(secs => $7), lease_owner = null, lease_until = null
+    where user_id = $1 and job_id = $2::bigint and lease_owner = $3 and attempt = $4 and state = 'RUNNING'
+    returning state, kind, run_id`,
+    [job.userId, job.jobId, job.owner, job.attempt, JSON.stringify(failure), maxAttempts, delay],
+  );
+  if (row?.state !== "DEAD" || row.kind !== "extract-memories" || row.run_id === null) {
+    return { dead: row?.state === "DEAD", events: [] };
+  }
+  const bodies: RunEventBody[] = [{ type: "MemoryUpdateFailed", error: failure }];
+  const events = await appendRunEvents(transaction, job.userId, row.run_id, bodies, {
+    memoryStatus: "FAILED",
+    memoryError: failure,
+  });
+  return { dead: true, events };
+}

@@ -1,0 +1,392 @@
+/** Runs and what is stored with them: the user's message, the reply, the first and last events, the jobs they cause. */
+
+import type { AcceptedRun, NewRun, RunOutcome, RunStore } from "../agent/ports.ts";
+import type { Message, Run, RunEvent, RunEventBody, RunLease, UserId } from "../agent/types.ts";
+import { AppError, type Failure } from "../errors.ts";
+import type { Database, Transaction } from "./database.ts";
+import { isUniqueViolation } from "./database-error.ts";
+import { eventParameter, MESSAGE_COLUMNS, numberEvents, RUN_COLUMNS, type RunRow, type SqlMessageRow, toMessage, toRun } from "./rows.ts";
+
+export interface LeaseOptions {
+  /** Names this process: leases are its own. */
+  owner: string;
+  /** How long a lease lasts without a heartbeat, in seconds. */
+  leaseSeconds: number;
+}
+
+const NOT_TERMINAL = "('QUEUED', 'RUNNING', 'PAUSED')";
+/** A run given back this often by processes that died before asking the model is not tried again. */
+const MAX_ATTEMPTS = 5;
+
+export function createRunStore(database: Database, { owner, leaseSeconds }: LeaseOptions): RunStore {
+  return {
+    accept(user, run) {
+      return database.asUser(user, async (transaction) => {
+        // Locks the user's row: whatever is accepted for one user is accepted one after the other.
+        const [counter] = await transaction.query<{ session_sequence: number }>(
+          `insert into recollect_users (user_id, session_sequence) values ($1, 1)
+          on conflict (user_id) do update set session_sequence = recollect_users.session_sequence + 1
+          returning session_sequence`,
+          [user],
+        );
+        const repeated = await findRepeated(transaction, user, run);
+        if (repeated) {
+          return { run: repeated, created: false, lease: null, events: [] };
+        }
+        if (run.request.onBusy === "REJECT") {
+          await refuseWhenBusy(transaction, user, run.sessionId);
+        }
+        return insertRun(transaction, user, run, counter?.session_sequence ?? 1);
+      });
+    },
+
+    get(user, runId) {
+      return database.asUser(user, (transaction) => findRun(transaction, user, runId));
+    },
+
+    active(user, sessionId) {
+      return database.asUser(user, async (transaction) => {
+        const rows = await transaction.query<RunRow>(
+          `select ${RUN_COLUMNS} from recollect_runs run
+          where user_id = $1 and session_id = $2 and status in ${NOT_TERMINAL} order by turn`,
+          [user, sessionId],
+        );
+        return rows.map((row) => toRun(user, row));
+      });
+    },
+
+    messages(user, runId) {
+      return database.asUser(user, async (transaction) => {
+        const rows = await transaction.query<SqlMessageRow>(
+          `select ${MESSAGE_COLUMNS} from recollect_messages where user_id = $1 and run_id = $2 order by sequence`,
+          [user, runId],
+        );
+        const messages = rows.map((row) => toMessage(user, row));
+        const question = messages[0];
+        if (messages.length !== 1 || !question) {
+          return messages;
+        }
+        const written = await writtenSoFar(transaction, user, runId);
+        return written
+          ? [question, { ...question, ...written, role: "ASSISTANT", complete: false, sequence: question.sequence + 1 }]
+          : messages;
+      });
+    },
+
+    input(lease) {
+      return database.asUser(lease.userId, async (transaction) => {
+        const run = await findRun(transaction, lease.userId, lease.runId);
+        const [message] = await transaction.query<SqlMessageRow>(
+          `select ${MESSAGE_COLUMNS} from recollect_messages where user_id = $1 and run_id = $2 and role = 'USER'`,
+          [lease.userId, lease.runId],
+        );
+        if (!run || !message) {
+          throw new AppError("NOT_FOUND", "The run is gone: its conversation was deleted.");
+        }
+        return { run, message: toMessage(lease.userId, message) };
+      });
+    },
+
+    finish(lease, outcome) {
+      return database.asUser(lease.userId, (transaction) => finishRun(transaction, lease, outcome));
+    },
+
+    requestCancel(user, runId) {
+      return database.asUser(user, async (transaction) => {
+        const [asked] = await transaction.query<{ status: string }>(
+          `update recollect_runs set cancel_requested = true
+          where user_id = $1 and run_id = $2 and status in ${NOT_TERMINAL} returning status`,
+          [user, runId],
+        );
+        const events = asked && asked.status !== "RUNNING" ? await cancelBeforeStart(transaction, user, runId) : [];
+        const run = await findRun(transaction, user, runId);
+        return run && { run, events };
+      });
+    },
+
+    async claim() {
+      try {
+        return await database.asWorker(async (transaction) => {
+          const [row] = await transaction.query<{ user_id: UserId; run_id: string; attempt: number }>(
+            `update recollect_runs set status = 'RUNNING', lease_owner = $1, lease_until = now() + make_interval(secs => $2), attempt = attempt + 1
+            where (user_id, run_id) = (
+              select queued.user_id, queued.run_id from recollect_runs queued
+              where queued.status = 'QUEUED' and not exists (
+                select 1 from recollect_runs earlier
+                where earlier.user_id = queued.user_id and earlier.session_id = queued.session_id
+                  and earlier.status in ${NOT_TERMINAL} and earlier.turn < queued.turn)
+              order by queued.created_at for update skip locked limit 1)
+            returning user_id, run_id, attempt`,
+            [owner, leaseSeconds],
+          );
+          return row ? { userId: row.user_id, runId: row.run_id, owner, attempt: row.attempt } : null;
+        });
+      } catch (error) {
+        // Another process took a run of the same session at the same moment.
+        if (isUniqueViolation(error)) {
+          return null;
+        }
+        throw error;
+      }
+    },
+
+    heartbeat(runIds) {
+      return database.asWorker(async (transaction) => {
+        const rows = await transaction.query<{ run_id: string; cancel_requested: boolean }>(
+          `update recollect_runs set lease_until = now() + make_interval(secs => $2)
+          where lease_owner = $1 and status = 'RUNNING' and run_id in (select jsonb_array_elements_text($3::jsonb))
+          returning run_id, cancel_requested`,
+          [owner, leaseSeconds, JSON.stringify(runIds)],
+        );
+        return rows.map((row) => ({ runId: row.run_id, cancelRequested: row.cancel_requested }));
+      });
+    },
+
+    async reap(everyLease) {
+      const abandoned = await database.asWorker((transaction) => takeAbandoned(transaction, everyLease));
+      const ended: { userId: UserId; events: RunEvent[] }[] = [];
+      for (const run of abandoned) {
+        const events = await database.asUser(run.lease.userId, (transaction) => endAbandoned(transaction, run));
+        ended.push({ userId: run.lease.userId, events: events ?? [] });
+      }
+      return ended;
+    },
+  };
+
+  async function insertRun(transaction: Transaction, user: UserId, run: NewRun, sequence: number): Promise<AcceptedRun> {
+    const { request, runId, sessionId } = run;
+    const [row] = await transaction.query<RunRow & { at: string }>(
+      `with session as (
+        insert into agno_sessions (user_id, session_id, agent_id, turns, sequence) values ($1, $2, $3, 1, $4)
+        on conflict (user_id, session_id) do update set turns = agno_sessions.turns + 1, sequence = $4, updated_at = now()
+        returning turns
+      ), run as (
+        insert into recollect_runs (user_id, run_id, session_id, agent_id, turn, memory, memory_status, idempotency_key, fingerprint,
+          status, lease_owner, lease_until, attempt, last_sequence)
+        select $1, $5, $2, $3, session.turns, $6, case when $7::boolean then 'PENDING' else 'SKIPPED' end, $8, $9,
+          case when free then 'RUNNING' else 'QUEUED' end,
+          case when free then $10 end, case when free then now() + make_interval(secs => $11) end,
+          case when free then 1 else 0 end, case when free then 1 else 0 end
+        from session, (select not exists (
+          select 1 from recollect_runs busy where busy.user_id = $1 and busy.session_id = $2 and busy.status in ${NOT_TERMINAL}) as free) as state
+        returning *
+      ), message as (
+        insert into recollect_messages (user_id, message_id, session_id, run_id, role, content, complete, sequence)
+        select $1, $12, $2, $5, 'USER', $13, true, 2 * run.turn - 1 from run
+      ), started as (
+        insert into recollect_run_events (user_id, run_id, sequence, type, data)
+        select $1, $5, 1, 'RunStarted', '{}' from run where run.status = 'RUNNING'
+      ), job as (
+        insert into recollect_jobs (user_id, lane, kind, run_id, payload, state)
+        select $1, 'memory', 'extract-memories', $5, '{}', 'BLOCKED' from run where $7::boolean
+      )
+      select ${RUN_COLUMNS}, now() as at from run`,
+      [
+        user,
+        sessionId,
+        request.agentId,
+        sequence,
+        runId,
+        request.memory,
+        run.extract,
+        request.idempotencyKey,
+        run.fingerprint,
+        owner,
+        leaseSeconds,
+        run.messageId,
+        request.message,
+      ],
+    );
+    if (!row) {
+      throw new Error("The statement that accepts a run returned no row.");
+    }
+    const accepted = toRun(user, row);
+    const running = accepted.status === "RUNNING";
+    return {
+      run: accepted,
+      created: true,
+      lease: running ? { userId: user, runId, owner, attempt: 1 } : null,
+      events: running ? numberEvents(runId, [{ type: "RunStarted" }], 1, row.at) : [],
+    };
+  }
+}
+
+async function findRun(transaction: Transaction, user: UserId, runId: string): Promise<Run | null> {
+  const [row] = await transaction.query<RunRow>(`select ${RUN_COLUMNS} from recollect_runs run where user_id = $1 and run_id = $2`, [
+    user,
+    runId,
+  ]);
+  return row ? toRun(user, row) : null;
+}
+
+async function findRepeated(transaction: Transaction, user: UserId, run: NewRun): Promise<Run | null> {
+  if (run.request.idempotencyKey === null) {
+    return null;
+  }
+  const [row] = await transaction.query<RunRow & { fingerprint: string }>(
+    `select ${RUN_COLUMNS}, run.fingerprint from recollect_runs run where user_id = $1 and idempotency_key = $2`,
+    [user, run.request.idempotencyKey],
+  );
+  if (row && row.fingerprint !== run.fingerprint) {
+    throw new AppError("IDEMPOTENCY_CONFLICT", "This idempotencyKey was used for another request. Use a new key for each message.");
+  }
+  return row ? toRun(user, row) : null;
+}
+
+async function refuseWhenBusy(transaction: Transaction, user: UserId, sessionId: string): Promise<void> {
+  const rows = await transaction.query(
+    `select 1 from recollect_runs where user_id = $1 and session_id = $2 and status in ${NOT_TERMINAL} limit 1`,
+    [user, sessionId],
+  );
+  if (rows.length > 0) {
+    throw new AppError("CONFLICT", "The conversation is still being answered. Wait for it, or send onBusy: ENQUEUE or INTERRUPT.");
+  }
+}
+
+/** Null when the lease is stale: nothing was written. */
+async function finishRun(transaction: Transaction, lease: RunLease, outcome: RunOutcome): Promise<RunEvent[] | null> {
+  const bodies = closingEvents(outcome);
+  const completed = outcome.status === "COMPLETED" ? outcome : null;
+  const error = "error" in outcome ? outcome.error : null;
+  const [row] = await transaction.query<{ last_sequence: number; at: string }>(
+    `with run as (
+      update recollect_runs run set status = $5, model = $6, usage = $7::jsonb, error = $8::jsonb, finished_at = now(),
+        last_sequence = last_sequence + $9, lease_owner = null, lease_until = null, recall = (
+          select event.data -> 'recall' from recollect_run_events event
+          where event.user_id = $1 and event.run_id = $2 and event.type = 'MemoriesRecalled' order by event.sequence limit 1)
+      where user_id = $1 and run_id = $2 and lease_owner = $3 and attempt = $4 and status = 'RUNNING'
+      returning session_id, turn, last_sequence
+    ), message as (
+      insert into recollect_messages (user_id, message_id, session_id, run_id, role, content, complete, sequence)
+      select $1, $10, run.session_id, $2, 'ASSISTANT', $11, $5 = 'COMPLETED', 2 * run.turn from run where $11 <> ''
+    ), events as (
+      insert into recollect_run_events (user_id, run_id, sequence, type, data)
+      select $1, $2, run.last_sequence - $9 + event.position, event.type, event.data
+      from run, jsonb_to_recordset($12::jsonb) as event (position integer, type text, data jsonb)
+    ), job as (
+      update recollect_jobs job set state = 'READY', run_at = now() from run
+      where job.user_id = $1 and job.run_id = $2 and job.state = 'BLOCKED'
+    ), session as (
+      update agno_sessions session set updated_at = now() from run
+      where session.user_id = $1 and session.session_id = run.session_id
+      returning session.session_id, run.turn - coalesce((session.summary ->> 'coveredTurn')::integer, 0) as uncovered
+    ), summary as (
+      insert into recollect_jobs (user_id, lane, kind, run_id, payload, state)
+      select $1, 'summary:' || session_id, 'summarize-session', $2, jsonb_build_object('sessionId', session_id), 'READY'
+      from session where uncovered >= $13
+      on conflict do nothing
+    )
+    select last_sequence, now() as at from run`,
+    [
+      lease.userId,
+      lease.runId,
+      lease.owner,
+      lease.attempt,
+      outcome.status,
+      completed?.model ?? null,
+      completed ? JSON.stringify(completed.usage) : null,
+      error ? JSON.stringify(error) : null,
+      bodies.length,
+      outcome.messageId,
+      outcome.reply,
+      eventParameter(bodies),
+      completed?.summarizeEvery ?? null,
+    ],
+  );
+  return row ? numberEvents(lease.runId, bodies, row.last_sequence, row.at) : null;
+}
+
+function closingEvents(outcome: RunOutcome): RunEventBody[] {
+  switch (outcome.status) {
+    case "COMPLETED":
+      return [
+        { type: "TextMessageEnd", messageId: outcome.messageId },
+        { type: "RunFinished", usage: outcome.usage },
+      ];
+    case "FAILED":
+    case "INTERRUPTED":
+      return [{ type: "RunError", error: outcome.error }];
+    case "CANCELLED":
+      return [{ type: "RunCancelled" }];
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/** A run that nobody began leaves nothing to learn from: its user took the message back. */
+async function cancelBeforeStart(transaction: Transaction, user: UserId, runId: string): Promise<RunEvent[]> {
+  const bodies: RunEventBody[] = [{ type: "RunCancelled" }];
+  const [row] = await transaction.query<{ last_sequence: number; at: string }>(
+    `with run as (
+      update recollect_runs set status = 'CANCELLED', memory_status = 'SKIPPED', finished_at = now(), last_sequence = last_sequence + 1
+      where user_id = $1 and run_id = $2 returning last_sequence
+    ), event as (
+      insert into recollect_run_events (user_id, run_id, sequence, type, data) select $1, $2, run.last_sequence, 'RunCancelled', '{}' from run
+    ), job as (
+      delete from recollect_jobs where user_id = $1 and run_id = $2 and state = 'BLOCKED'
+    )
+    select last_sequence, now() as at from run`,
+    [user, runId],
+  );
+  return row ? numberEvents(runId, bodies, row.last_sequence, row.at) : [];
+}
+
+interface AbandonedRun {
+  lease: RunLease;
+  cancelRequested: boolean;
+}
+
+/** Gives runs whose model was never asked back to the queue; returns the others. */
+async function takeAbandoned(transaction: Transaction, everyLease: boolean): Promise<AbandonedRun[]> {
+  await transaction.query(
+    `update recollect_runs set status = 'QUEUED', lease_owner = null, lease_until = null
+    where status = 'RUNNING' and ($1::boolean or lease_until < now()) and not model_requested and not cancel_requested and attempt < $2`,
+    [everyLease, MAX_ATTEMPTS],
+  );
+  const rows = await transaction.query<{
+    user_id: UserId;
+    run_id: string;
+    lease_owner: string;
+    attempt: number;
+    cancel_requested: boolean;
+  }>(
+    `select user_id, run_id, lease_owner, attempt, cancel_requested from recollect_runs
+    where status = 'RUNNING' and ($1::boolean or lease_until < now()) limit 100`,
+    [everyLease],
+  );
+  return rows.map((row) => ({
+    lease: { userId: row.user_id, runId: row.run_id, owner: row.lease_owner, attempt: row.attempt },
+    cancelRequested: row.cancel_requested,
+  }));
+}
+
+const INTERRUPTED: Failure = {
+  code: "RUN_INTERRUPTED",
+  message: "The server stopped while the reply was being written. What was written is kept; send the message again for a whole reply.",
+  retryable: true,
+  errorId: null,
+};
+
+async function endAbandoned(transaction: Transaction, run: AbandonedRun): Promise<RunEvent[] | null> {
+  const written = await writtenSoFar(transaction, run.lease.userId, run.lease.runId);
+  const reply = { reply: written?.content ?? "", messageId: written?.messageId ?? "" };
+  return finishRun(
+    transaction,
+    run.lease,
+    run.cancelRequested ? { ...reply, status: "CANCELLED" } : { ...reply, status: "INTERRUPTED", error: INTERRUPTED },
+  );
+}
+
+/** The reply as far as the event log has it; null before its first word. */
+async function writtenSoFar(
+  transaction: Transaction,
+  user: UserId,
+  runId: string,
+): Promise<Pick<Message, "messageId" | "content" | "createdAt"> | null> {
+  const [row] = await transaction.query<{ message_id: string | null; content: string; at: string }>(
+    `select min(data ->> 'messageId') as message_id, coalesce(string_agg(data ->> 'delta', '' order by sequence), '') as content, min(at) as at
+    from recollect_run_events where user_id = $1 and run_id = $2 and type in ('TextMessageStart', 'TextMessageContent')`,
+    [user, runId],
+  );
+  return row?.message_id ? { messageId: row.message_id, content: row.content, createdAt: new Date(row.at) } : null;
+}
