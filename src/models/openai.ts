@@ -1,0 +1,99 @@
+import type { OpenAI } from "openai";
+import type { ChatModel, ChatPart, ChatRequest } from "../agent/ports.ts";
+import { askForJson } from "./answer.ts";
+import { Calls, type ModelEvent } from "./calls.ts";
+import { type ConnectionOptions, connect } from "./connection.ts";
+import { DEFAULT_DEADLINES, type Deadlines, Watch } from "./deadlines.ts";
+import type { Dialect } from "./dialect.ts";
+import { errorIn } from "./model-errors.ts";
+import { garbled, ModelFault } from "./model-fault.ts";
+import { readReply } from "./reply.ts";
+
+export interface OpenAiOptions extends ConnectionOptions {
+  /** The model for requests that name none. Null: the first one the server lists that is not for embeddings. */
+  model: string | null;
+  deadlines?: Partial<Deadlines>;
+  /** Told what happens inside, never what anybody wrote. */
+  log?: (event: ModelEvent) => void;
+}
+
+export interface OpenAiModel extends ChatModel {
+  /** The ids of all models the server lists, those for embeddings included. Throws as the other methods do. */
+  list(signal: AbortSignal): Promise<string[]>;
+}
+
+/**
+ * A server that speaks OpenAI's protocol: LM Studio, Ollama, llama.cpp, vLLM, OpenAI. Nothing is sent before the first call.
+ * Throws MODEL_UNAVAILABLE when `baseUrl` is not an address.
+ */
+export function createOpenAiModel(options: OpenAiOptions): OpenAiModel {
+  const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+  const log = options.log ?? (() => undefined);
+  // The watch is what ends a request; the SDK's clock only has to be slower.
+  const connection = connect(options, Math.max(deadlines.total, deadlines.answer) + 1_000);
+  const { client, address } = connection;
+  const calls = new Calls({ connection, model: options.model, deadlines, log });
+
+  async function guarded<T>(signal: AbortSignal, totalMs: number, work: (watch: Watch) => Promise<T>): Promise<T> {
+    const watch = new Watch(signal, totalMs);
+    try {
+      return await work(watch);
+    } finally {
+      watch.dispose();
+    }
+  }
+
+  /** Sends a request and waits for the first part of its reply: until then it may be tried again. */
+  async function begin(request: ChatRequest, watch: Watch, model: string, dialect: Dialect) {
+    watch.arm(deadlines.firstToken, "did not begin to answer");
+    const chunks = await openStream(client, request, model, dialect, watch.signal, address);
+    const parts = readReply(chunks, { messages: request.messages, model, dialect, address, watch, deadlines });
+    return { first: await parts.next(), parts };
+  }
+
+  async function* stream(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatPart, void> {
+    const watch = new Watch(signal, deadlines.total);
+    try {
+      const { first, parts } = await calls.call(request.model, ["stream_options"], watch, (model, dialect) =>
+        begin(request, watch, model, dialect),
+      );
+      if (!first.done) {
+        yield first.value;
+        yield* parts;
+      }
+    } catch (thrown) {
+      throw calls.failure(thrown, watch);
+    } finally {
+      watch.dispose();
+    }
+  }
+
+  return {
+    stream,
+    answer: (request, schema, signal) =>
+      guarded(signal, deadlines.answer, (watch) => askForJson(request, schema, { client, calls, watch, log })),
+    list: (signal) => guarded(signal, deadlines.list, (watch) => calls.list(watch)),
+  };
+}
+
+/** The chunks of a reply. Throws when the server answers with something else than a stream, which the SDK takes for an empty one. */
+async function openStream(
+  client: OpenAI,
+  { messages }: ChatRequest,
+  model: string,
+  dialect: Dialect,
+  signal: AbortSignal,
+  address: string,
+): Promise<AsyncIterable<unknown>> {
+  const usage = dialect.accepts("stream_options") ? { stream_options: { include_usage: true } } : {};
+  const { data, response } = await client.chat.completions.create({ model, messages, stream: true, ...usage }, { signal }).withResponse();
+  const type = response.headers.get("content-type") ?? "";
+  if (/\bhtml\b/.test(type)) {
+    await response.body?.cancel();
+    throw new ModelFault(garbled(address));
+  }
+  if (/\bjson\b/.test(type)) {
+    throw errorIn(await response.json()) ?? new ModelFault(garbled(address));
+  }
+  return data;
+}
