@@ -39,7 +39,7 @@ export function behave(request: RecordedRequest): Answer {
 export function reply(messages: RequestMessage[]): string {
   const prompt = messages.map((message) => message.content).join("\n");
   const memories = linesOf(block(prompt, "memor"));
-  const summary = linesOf(block(prompt, "summar"));
+  const summary = linesOf(block(prompt, "session"));
   return [
     memories.length > 0 ? `I know: ${memories.join("; ")}.` : "I do not know you yet.",
     ...(summary.length > 0 ? [`Before: ${summary.join(" ")}`] : []),

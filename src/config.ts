@@ -1,0 +1,179 @@
+/** The environment as typed settings, checked once at the start. Nothing else in `src` reads the environment. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { parseEnv } from "node:util";
+import { z } from "zod";
+
+export interface Config {
+  /** TCP port; 0: any free one. */
+  port: number;
+  /** The address to listen at: one of this machine's own, because there is no authentication. */
+  host: string;
+  /** A Postgres server; null: the embedded database in `dataDir`. */
+  databaseUrl: string | null;
+  dataDir: string;
+  /** Base address of an OpenAI-compatible server, without a slash at the end. */
+  openaiBaseUrl: string;
+  openaiApiKey: string | null;
+  /** Model of replies; null: the first one the server lists that is not for embeddings. */
+  chatModel: string | null;
+  /** Models of memory work and of summaries; null: as `chatModel`. */
+  memoryModel: string | null;
+  summaryModel: string | null;
+  embeddingModel: string | null;
+  /** Takes the place of the rules of what to remember; null: our own. */
+  memoryCaptureInstructions: string | null;
+  /** Added to those rules. */
+  memoryAdditionalInstructions: string | null;
+  /** Takes the place of the rules of what a summary is; null: our own. */
+  summaryInstructions: string | null;
+  logLevel: LogLevel;
+  /** Sentences about settings that look like slips of the pen. */
+  warnings: string[];
+}
+
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+const LONGEST_INSTRUCTIONS = 8_000;
+const LOOPBACK = new Set(["localhost", "127.0.0.1", "::1"]);
+
+/** What is wrong with the environment: a line for each fault, naming the variable and the remedy. Values of secrets never appear. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super(faults.join("\n"));
+    this.faults = faults;
+  }
+}
+
+const instructions = z.string().max(LONGEST_INSTRUCTIONS, `is longer than ${LONGEST_INSTRUCTIONS} characters. Shorten it.`).optional();
+
+/** Each setting; empty counts as unset. */
+const SETTINGS = {
+  PORT: z
+    .string()
+    .regex(/^\d{1,5}$/, "must be a port number from 0 to 65535, such as 7777.")
+    .transform(Number)
+    .refine((port) => port <= 65_535, "must be a port number from 0 to 65535, such as 7777.")
+    .default(7_777),
+  HOST: z
+    .string()
+    .refine(
+      (host) => LOOPBACK.has(host),
+      "must be localhost, 127.0.0.1 or ::1: this server has no authentication, so it serves this machine only.",
+    )
+    .default("127.0.0.1"),
+  DATABASE_URL: z
+    .string()
+    .refine(
+      (text) => urlOf(text, ["postgres:", "postgresql:"]),
+      "must look like postgres://user:password@host:5432/database. Leave it out for the embedded database.",
+    )
+    .optional(),
+  DATA_DIR: z.string().default("./data"),
+  OPENAI_BASE_URL: z
+    .string()
+    .refine((text) => urlOf(text, ["http:", "https:"]), "must be an http or https address, such as http://localhost:1234/v1.")
+    .transform((text) => text.replace(/\/+$/, ""))
+    .default("http://localhost:1234/v1"),
+  OPENAI_API_KEY: z.string().optional(),
+  CHAT_MODEL: z.string().optional(),
+  MEMORY_MODEL: z.string().optional(),
+  SUMMARY_MODEL: z.string().optional(),
+  EMBEDDING_MODEL: z.string().optional(),
+  MEMORY_CAPTURE_INSTRUCTIONS: instructions,
+  MEMORY_ADDITIONAL_INSTRUCTIONS: instructions,
+  SUMMARY_INSTRUCTIONS: instructions,
+  LOG_LEVEL: z.enum(LOG_LEVELS, { error: `must be one of ${LOG_LEVELS.join(", ")}.` }).default("info"),
+};
+
+type Name = keyof typeof SETTINGS;
+
+/** Reads the settings from the environment, and those it does not name from the file .env in the current folder. Throws ConfigError. */
+export function loadConfig(environment: NodeJS.ProcessEnv): Config {
+  const given = { ...readEnvFile(), ...environment };
+  const settings = Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, given[name]?.trim() || undefined]));
+  const parsed = z.object(SETTINGS).safeParse(settings);
+  if (!parsed.success) {
+    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`));
+  }
+  const { data } = parsed;
+  return Object.freeze({
+    port: data.PORT,
+    host: data.HOST,
+    databaseUrl: data.DATABASE_URL ?? null,
+    dataDir: data.DATA_DIR,
+    openaiBaseUrl: data.OPENAI_BASE_URL,
+    openaiApiKey: data.OPENAI_API_KEY ?? null,
+    chatModel: data.CHAT_MODEL ?? null,
+    memoryModel: data.MEMORY_MODEL ?? null,
+    summaryModel: data.SUMMARY_MODEL ?? null,
+    embeddingModel: data.EMBEDDING_MODEL ?? null,
+    memoryCaptureInstructions: data.MEMORY_CAPTURE_INSTRUCTIONS ?? null,
+    memoryAdditionalInstructions: data.MEMORY_ADDITIONAL_INSTRUCTIONS ?? null,
+    summaryInstructions: data.SUMMARY_INSTRUCTIONS ?? null,
+    logLevel: data.LOG_LEVEL,
+    warnings: nearMisses(Object.keys(given)),
+  });
+}
+
+/** The settings as a start-up line shows them, without secrets. */
+export function describeConfig(config: Config): Record<string, string> {
+  return {
+    database: config.databaseUrl === null ? `embedded, in ${config.dataDir}` : withoutPassword(config.databaseUrl),
+    models: withoutPassword(config.openaiBaseUrl),
+    chatModel: config.chatModel ?? "the first one the server lists",
+    memoryModel: config.memoryModel ?? "as chatModel",
+    summaryModel: config.summaryModel ?? "as chatModel",
+    embeddingModel: config.embeddingModel ?? "none",
+  };
+}
+
+function readEnvFile(): NodeJS.ProcessEnv {
+  return existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
+}
+
+function urlOf(text: string, protocols: string[]): boolean {
+  return protocols.includes(URL.parse(text)?.protocol ?? "");
+}
+
+function withoutPassword(address: string): string {
+  const url = new URL(address);
+  if (url.password !== "") {
+    url.password = "***";
+  }
+  return url.href;
+}
+
+/** Variables that are ours but for a letter or two. */
+function nearMisses(names: string[]): string[] {
+  const known = Object.keys(SETTINGS) as Name[];
+  return names
+    .filter((name) => !(name in SETTINGS))
+    .flatMap((name) => {
+      const meant = known.find((setting) => setting.length > 6 && differBySlip(name, setting));
+      return meant ? [`${name} is no setting of this server. Did you mean ${meant}?`] : [];
+    });
+}
+
+/** True when the names are the same but for separators and case, or one letter more, less, other, or two swapped. */
+function differBySlip(name: string, setting: string): boolean {
+  const [a, b] = [name, setting].map((text) => text.toUpperCase().replaceAll(/[^A-Z]/g, "")) as [string, string];
+  if (a === b) {
+    return true;
+  }
+  let start = 0;
+  while (start < Math.min(a.length, b.length) && a[start] === b[start]) {
+    start++;
+  }
+  const [restA, restB] = [a.slice(start), b.slice(start)];
+  return (
+    restA.slice(1) === restB.slice(1) ||
+    restA.slice(1) === restB ||
+    restA === restB.slice(1) ||
+    (restA[0] === restB[1] && restA[1] === restB[0] && restA.slice(2) === restB.slice(2))
+  );
+}

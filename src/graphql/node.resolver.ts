@@ -1,0 +1,88 @@
+import type { GraphQLResolveInfo } from "graphql";
+import { Arg, Ctx, FieldResolver, ID, Info, Query, Resolver, Root } from "type-graphql";
+import type { Services } from "../agent/ports.ts";
+import type { Memory, MemoryChange, Message, Run, Session, UserId } from "../agent/types.ts";
+import { actingUser, type RequestContext } from "./acting-user.ts";
+import type { ChangeView } from "./changes.ts";
+import { decodeId, encodeId } from "./ids.ts";
+import { NodeType, type NodeValue } from "./node.types.ts";
+import { readRun } from "./run-view.ts";
+
+/** Changes of one memory looked through for the one an `id` names, latest first. */
+const MAX_HISTORY = 1_000;
+
+/** How a type of Node is named within its user, and found again by those names. */
+interface NodeLoader {
+  keys(value: object): string[];
+  load(services: Services, user: UserId, keys: string[]): Promise<object | null | undefined>;
+}
+
+const LOADERS: ReadonlyMap<string, NodeLoader> = new Map([
+  [
+    "Run",
+    loader<Run>(
+      (run) => [run.runId],
+      (services, user, [runId = ""]) => readRun(services, user, runId),
+    ),
+  ],
+  [
+    "Session",
+    loader<Session>(
+      (session) => [session.sessionId],
+      ({ sessions }, user, [sessionId = ""]) => sessions.get(user, sessionId),
+    ),
+  ],
+  ["Message", loader<Message>((message) => [message.runId, message.messageId], findMessage)],
+  [
+    "Memory",
+    loader<Memory>(
+      (memory) => [memory.memoryId],
+      ({ memories }, user, [memoryId = ""]) => memories.get(user, memoryId),
+    ),
+  ],
+  ["MemoryChange", loader<MemoryChange>((change) => [change.memoryId, change.changeId], findChange)],
+]);
+
+@Resolver(() => NodeType)
+export class NodeResolver {
+  @Query(() => NodeType, {
+    nullable: true,
+    description: "Fetch any cached object again by its `id`. Null when it is gone or not yours: the two look the same.",
+  })
+  async node(
+    @Arg("id", () => ID, { description: "The `id` of the object." }) id: string,
+    @Ctx() context: RequestContext,
+  ): Promise<NodeValue | null> {
+    const key = decodeId(id);
+    const found = key && (await LOADERS.get(key.type)?.load(context.services, actingUser(context, key.userId), key.keys));
+    return key && found ? { ...found, __typename: key.type } : null;
+  }
+
+  @FieldResolver(() => ID)
+  id(@Root() value: { userId: UserId }, @Info() { parentType }: GraphQLResolveInfo): string {
+    const keys = LOADERS.get(parentType.name)?.keys(value);
+    if (!keys) {
+      throw new Error(`${parentType.name} is a Node, but nothing says how to name one`);
+    }
+    return encodeId(parentType.name, value.userId, ...keys);
+  }
+}
+
+function loader<T extends object>(
+  keys: (value: T) => string[],
+  load: (services: Services, user: UserId, keys: string[]) => Promise<T | null | undefined>,
+): NodeLoader {
+  return { keys: (value) => keys(value as T), load };
+}
+
+async function findMessage({ runs }: Services, user: UserId, [runId = "", messageId]: string[]): Promise<Message | undefined> {
+  const messages = await runs.messages(user, runId);
+  return messages.find((message) => message.messageId === messageId);
+}
+
+async function findChange({ memories }: Services, user: UserId, [memoryId = "", changeId]: string[]): Promise<ChangeView | null> {
+  const memory = await memories.get(user, memoryId);
+  const history = memory ? await memories.history(user, memoryId, MAX_HISTORY) : [];
+  const change = history.find((item) => item.changeId === changeId);
+  return memory && change ? { ...change, memory } : null;
+}

@@ -1,0 +1,103 @@
+import type { GraphQLResolveInfo } from "graphql";
+import { Arg, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root } from "type-graphql";
+import { checkId, parseRunRequest } from "../agent/input.ts";
+import type { Message, Run, RunRequest, RunStage } from "../agent/types.ts";
+import { actingUser, type RequestContext } from "./acting-user.ts";
+import { type ChangeView, changesOfRun } from "./changes.ts";
+import { MemoryChangeType } from "./memory.types.ts";
+import type { UserRecall } from "./recall.resolver.ts";
+import { RecallType } from "./recall.types.ts";
+import { CancelRunInput, RunAgentInput, RunStageEnum } from "./run.inputs.ts";
+import { RunMemoryUpdateType, RunPayloadType, RunType } from "./run.types.ts";
+import { messagesOf, type RunView, readRun, replyOf, viewRun } from "./run-view.ts";
+import { MessageType } from "./session.types.ts";
+
+@Resolver(() => RunType)
+export class RunResolver {
+  @Query(() => RunType, {
+    nullable: true,
+    description: "One run: a message and the agent's answer to it. Null when it is missing or not yours.",
+  })
+  run(
+    @Arg("userId", () => ID, { nullable: true, description: "Whose run; leave out for your own." }) userId: string | null,
+    @Arg("runId", () => ID, { description: "Which run." }) runId: string,
+    @Ctx() context: RequestContext,
+  ): Promise<RunView | null> {
+    return readRun(context.services, actingUser(context, userId), checkId(runId, "runId"));
+  }
+
+  @Mutation(() => RunPayloadType, {
+    description:
+      "Send a message and wait for the reply. To see it being written, use the subscription of the same name. A run that was accepted and then failed is in `run.error`. Leaving does not stop the run.",
+  })
+  async runAgent(
+    @Arg("input", () => RunAgentInput, { description: "What to answer." }) input: RunAgentInput,
+    @Arg("waitFor", () => RunStageEnum, {
+      defaultValue: "REPLY",
+      description: "When to return. REPLY leaves memory work to go on by itself.",
+    })
+    waitFor: RunStage,
+    @Ctx() context: RequestContext,
+    @Info() info: GraphQLResolveInfo,
+  ): Promise<{ run: RunView }> {
+    const { runner } = context.services;
+    const { userId, runId } = await runner.submit(runRequest(input, context, info));
+    const run = await runner.wait(userId, runId, waitFor, context.signal);
+    return { run: await viewRun(context.services, run) };
+  }
+
+  @Mutation(() => RunPayloadType, {
+    description: "Stop a run. What was written is kept. Leaving a subscription does not stop a run. Of a finished run: nothing happens.",
+  })
+  async cancelRun(
+    @Arg("input", () => CancelRunInput, { description: "Which run." }) input: CancelRunInput,
+    @Ctx() context: RequestContext,
+  ): Promise<{ run: RunView }> {
+    const run = await context.services.runner.cancel(actingUser(context, input.userId), checkId(input.runId, "runId"));
+    return { run: await viewRun(context.services, run) };
+  }
+
+  @FieldResolver(() => String)
+  reply(@Root() run: RunView, @Ctx() { services }: RequestContext): Promise<string | null> {
+    return replyOf(services, run);
+  }
+
+  @FieldResolver(() => [MessageType])
+  messages(@Root() run: RunView, @Ctx() { services }: RequestContext): Message[] | Promise<Message[]> {
+    return messagesOf(services, run);
+  }
+
+  @FieldResolver(() => RecallType)
+  recall(@Root() run: Run): UserRecall | null {
+    return run.recall && { ...run.recall, userId: run.userId };
+  }
+
+  @FieldResolver(() => RunMemoryUpdateType)
+  memoryUpdate(@Root() run: Run): RunMemoryUpdateView {
+    return { ...run.memoryUpdate, run };
+  }
+}
+
+type RunMemoryUpdateView = Run["memoryUpdate"] & { run: Run };
+
+@Resolver(() => RunMemoryUpdateType)
+export class RunMemoryUpdateResolver {
+  @FieldResolver(() => [MemoryChangeType])
+  changes(@Root() { run }: RunMemoryUpdateView, @Ctx() { services }: RequestContext): Promise<ChangeView[]> {
+    return changesOfRun(services, run.userId, run.runId);
+  }
+}
+
+/**
+ * The checked request. A client that lost its socket sends its operations again under the ids they had: without a key of
+ * its own, that id makes the repeat find the run instead of starting, paying for and remembering another one. The field's
+ * name in the answer tells apart two runs started by one operation.
+ */
+export function runRequest(input: RunAgentInput, context: RequestContext, info: GraphQLResolveInfo): RunRequest {
+  const repeatKey = context.operationId === null ? null : `ws:${context.operationId}:${info.path.key}`;
+  return parseRunRequest({
+    ...input,
+    userId: actingUser(context, input.userId),
+    idempotencyKey: input.idempotencyKey ?? repeatKey,
+  });
+}

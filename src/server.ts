@@ -1,0 +1,177 @@
+/** One port for everything: GraphQL over HTTP and WebSocket at /graphql, REST beside it, and what operators ask. */
+
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Services } from "./agent/ports.ts";
+import { AppError } from "./errors.ts";
+import type { RequestContext } from "./graphql/acting-user.ts";
+import { handleGraphQL, startApollo } from "./graphql/apollo.ts";
+import { formatReport } from "./graphql/errors.ts";
+import { buildGraphQLSchema } from "./graphql/schema.ts";
+import { serveSockets } from "./graphql/websocket.ts";
+import { allowMethods, errorBody, HttpError, sendJson, statusOf } from "./http.ts";
+import type { Logger } from "./logger.ts";
+import { isLoopback, upgradeRefusal } from "./loopback.ts";
+import { reportFailure } from "./report-failure.ts";
+import { handleRest } from "./rest.ts";
+
+const GRAPHQL_PATH = "/graphql";
+/** How long a client may take to send a request's head, and all of it; and how often that is looked at. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const TIMEOUT_CHECK_MS = 1_000;
+/** How long /ready may look before it says no. */
+const READY_TIMEOUT_MS = 2_000;
+/** How long requests may go on once the server closes: as long as runs are given to end, so that their replies still go out. */
+const CLOSE_TIMEOUT_MS = 22_000;
+
+export interface ServerOptions {
+  services: Services;
+  /** The address to listen at; without authentication, one of this machine's own. */
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  log: Logger;
+  /** Whether requests can be served now: database and schema are there, and nothing is stopping. */
+  ready: () => Promise<boolean>;
+}
+
+export interface RunningServer {
+  url: string;
+  port: number;
+  /** Takes nothing new, sends sockets away, lets requests under way end for 22 s, then cuts them off. */
+  close(): Promise<void>;
+}
+
+/** Resolves once requests are taken; rejects when the address is taken. */
+export async function startServer({ services, host, port, log, ready }: ServerOptions): Promise<RunningServer> {
+  const schema = buildGraphQLSchema();
+  const apollo = await startApollo(schema, log);
+  const contextFor = (operationId: string | null, signal: AbortSignal): RequestContext => {
+    return { services, identity: { kind: "anonymous" }, operationId, signal };
+  };
+  const sockets = serveSockets(schema, contextFor, log);
+  let closing: Promise<void> | undefined;
+
+  const server = createServer(
+    { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
+    (request, response) => {
+      const url = URL.parse(request.url ?? "", "http://localhost");
+      response.once("close", () => closing && server.closeIdleConnections());
+      route(request, response, url).catch((error: unknown) => refuse(response, url, error, log));
+    },
+  );
+  server.on("upgrade", (request, socket, head) => {
+    socket.on("error", (error) => log.debug({ err: error }, "a connection failed before it was a WebSocket"));
+    const refusal = closing ? "503 Service Unavailable" : upgradeRefusal(request, GRAPHQL_PATH);
+    if (refusal) {
+      refuseUpgrade(socket, refusal);
+    } else {
+      sockets.upgrade(request, socket, head);
+    }
+  });
+
+  async function route(request: IncomingMessage, response: ServerResponse, url: URL | null): Promise<void> {
+    switch (url?.pathname) {
+      case "/health":
+        allowMethods(request, "GET", "HEAD");
+        return sendJson(response, 200, { status: "ok" });
+      case "/ready":
+        allowMethods(request, "GET", "HEAD");
+        return !closing && (await withinDeadline(ready))
+          ? sendJson(response, 200, { status: "ready" })
+          : sendJson(response, 503, { status: "not ready" });
+    }
+    if (!isLoopback(request.headers.host)) {
+      const message = "This server asks for no tokens, so it answers only under localhost, 127.0.0.1 or [::1]. Use one of these addresses.";
+      throw new AppError("FORBIDDEN", message);
+    }
+    if (url?.pathname === GRAPHQL_PATH) {
+      return handleGraphQL(apollo, request, response, url, contextFor(null, leaving(response)));
+    }
+    if (!url || !(await handleRest(request, response, url, services, leaving(response)))) {
+      throw new HttpError(
+        404,
+        "NOT_FOUND",
+        "There is no such address. GraphQL is at /graphql, REST at /v1/agents/rag-agent/run and …/memories.",
+      );
+    }
+  }
+
+  try {
+    server.listen(port, host);
+    await once(server, "listening");
+  } catch (error) {
+    await apollo.stop();
+    throw error;
+  }
+  server.on("error", (error) => log.error({ err: error }, "the server could not take a connection"));
+  const address = server.address() as AddressInfo;
+  return {
+    url: `http://${urlHost(host)}:${address.port}`,
+    port: address.port,
+    close() {
+      closing ??= closeAll(server, sockets.close).finally(() => apollo.stop());
+      return closing;
+    },
+  };
+}
+
+async function closeAll(server: Server, closeSockets: () => Promise<void>): Promise<void> {
+  const closed = once(server, "close");
+  server.close();
+  const deadline = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
+  await closeSockets();
+  await closed;
+  clearTimeout(deadline);
+}
+
+/** Answers a request that failed, in the words of its transport. */
+function refuse(response: ServerResponse, url: URL | null, error: unknown, log: Logger): void {
+  if (response.destroyed) {
+    log.debug({ err: error }, "a client left before its answer");
+    return;
+  }
+  if (response.headersSent) {
+    response.destroy();
+    log.error({ err: error }, "an answer broke off");
+    return;
+  }
+  const report = reportFailure(error, log);
+  const { status, headers } = statusOf(error, report);
+  const body = url?.pathname === GRAPHQL_PATH ? { errors: [formatReport(report)] } : errorBody(report);
+  sendJson(response, status, body, headers);
+}
+
+/** Aborts when the client leaves before it was answered. */
+function leaving(response: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  response.once("close", () => {
+    if (!response.writableFinished) {
+      controller.abort();
+    }
+  });
+  return controller.signal;
+}
+
+function refuseUpgrade(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+}
+
+async function withinDeadline(ready: () => Promise<boolean>): Promise<boolean> {
+  const deadline = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => deadline.resolve(false), READY_TIMEOUT_MS);
+  try {
+    return await Promise.race([ready(), deadline.promise]);
+  } catch {
+    return false;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function urlHost(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
