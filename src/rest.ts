@@ -61,7 +61,7 @@ async function runAgent(
   const { message, session_id: sessionId } = input;
   const accepted = await services.runner.submit(parseRunRequest({ agentId, userId: userId(input.user_id, "user_id"), sessionId, message }));
   const run = await services.runner.wait(accepted.userId, accepted.runId, "REPLY", signal);
-  const messages = await services.runs.messages(run.userId, run.runId);
+  const messages = await services.runs.messages(run);
   const failure = failureOf(run);
   const view = runView(run, messages.find((item) => item.role === "ASSISTANT")?.content ?? null);
   return failure ? { status: httpStatus(failure.code), body: { ...view, ...errorBody({ failure }) } } : { status: 200, body: view };

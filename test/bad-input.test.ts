@@ -58,11 +58,14 @@ describe("over GraphQL", () => {
   });
 
   test.each(cases)("%s is refused over WebSocket too", async (_, input, code, message) => {
-    const failed = await server.subscribe("SendMessage", { input }).next().then(
-      () => null,
-      (error: { errors?: { message: string; extensions: { code: string } }[] } | { message: string; extensions: { code: string } }[]) =>
-        Array.isArray(error) ? error : error.errors,
-    );
+    const failed = await server
+      .subscribe("SendMessage", { input })
+      .next()
+      .then(
+        () => null,
+        (error: { errors?: { message: string; extensions: { code: string } }[] } | { message: string; extensions: { code: string } }[]) =>
+          Array.isArray(error) ? error : error.errors,
+      );
     expect(failed?.[0]?.extensions.code).toBe(code);
     expect(failed?.[0]?.message).toMatch(message);
   });

@@ -80,9 +80,13 @@ test("nobody's unit of work, and one of an unknown user, read nothing", async ()
 });
 
 test("another user's rows can be neither changed, nor deleted, nor written", async () => {
-  const before = await database.asOperator((transaction) => transaction.query("select memory_id, memory, version from agno_memories where user_id = $1", [BOB]));
+  const before = await database.asOperator((transaction) =>
+    transaction.query("select memory_id, memory, version from agno_memories where user_id = $1", [BOB]),
+  );
   await asUser(ALICE, async (transaction) => {
-    expect(await transaction.query("update agno_memories set memory = 'mine now' where user_id = $1 returning 1 as one", [BOB])).toEqual([]);
+    expect(await transaction.query("update agno_memories set memory = 'mine now' where user_id = $1 returning 1 as one", [BOB])).toEqual(
+      [],
+    );
     expect(await transaction.query("delete from agno_sessions where user_id = $1 returning 1 as one", [BOB])).toEqual([]);
   });
   const forged = asUser(ALICE, (transaction) =>
@@ -91,7 +95,11 @@ test("another user's rows can be neither changed, nor deleted, nor written", asy
   await expect(forged).rejects.toMatchObject({ code: "42501" });
   const moved = asUser(ALICE, (transaction) => transaction.query("update agno_memories set user_id = $1", [BOB]));
   await expect(moved).rejects.toMatchObject({ code: "42501" });
-  expect(await database.asOperator((transaction) => transaction.query("select memory_id, memory, version from agno_memories where user_id = $1", [BOB]))).toEqual(before);
+  expect(
+    await database.asOperator((transaction) =>
+      transaction.query("select memory_id, memory, version from agno_memories where user_id = $1", [BOB]),
+    ),
+  ).toEqual(before);
 });
 
 test("the worker's role reads no content, and the log's role reads no events", async () => {
@@ -118,7 +126,12 @@ test("a role of the server owns nothing, and cannot bypass row-level security", 
     ),
   );
   expect(roles).toEqual(
-    ["recollect_app", "recollect_log", "recollect_worker"].map((rolname) => ({ rolname, rolsuper: false, rolbypassrls: false, owns: false })),
+    ["recollect_app", "recollect_log", "recollect_worker"].map((rolname) => ({
+      rolname,
+      rolsuper: false,
+      rolbypassrls: false,
+      owns: false,
+    })),
   );
 });
 
@@ -129,7 +142,9 @@ test("another user's ids get the answer that unknown ids get, in every operation
   const found = await asUser(BOB, (transaction) => transaction.query<{ run_id: string }>("select run_id from recollect_runs limit 1"));
   const runId = found[0]?.run_id;
   const ask = async (operation: string, theirs: object, unknown: object) => {
-    expect(await server.graphql(operation, { userId: ALICE, ...theirs }), operation).toEqual(await server.graphql(operation, { userId: ALICE, ...unknown }));
+    expect(await server.graphql(operation, { userId: ALICE, ...theirs }), operation).toEqual(
+      await server.graphql(operation, { userId: ALICE, ...unknown }),
+    );
   };
   await ask("Memory", { memoryId: memory.memoryId }, { memoryId: "unknown" });
   await ask("Run", { runId }, { runId: "unknown" });

@@ -67,7 +67,10 @@ test("scene 4: memories are written by hand and found by topic", async () => {
   const userId = "scene4@example.com";
   const add = (memory: string, topics: string[]) => server.data("AddMemory", { input: { userId, memory, topics } });
   const { addMemory } = await add("User prefers dark mode", ["preferences", "ui"]);
-  expect(addMemory).toMatchObject({ memory: { memory: "User prefers dark mode", topics: ["preferences", "ui"], status: "ACTIVE" }, change: { kind: "ADDED" } });
+  expect(addMemory).toMatchObject({
+    memory: { memory: "User prefers dark mode", topics: ["preferences", "ui"], status: "ACTIVE" },
+    change: { kind: "ADDED" },
+  });
   await add("User lives in San Francisco", ["location", "personal"]);
   await add("User speaks English and Spanish", ["languages", "skills"]);
   await add("User writes Rust", ["Programming "]);

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { WebSocket } from "ws";
-import { documentOf, createSocketClient, startTestServer, type TestServer } from "./support/server.ts";
+import { createSocketClient, documentOf, startTestServer, type TestServer } from "./support/server.ts";
 
 let server: TestServer;
 
@@ -75,7 +75,9 @@ test("the reply is followed from any sequence, during the run and after it", asy
 
   for (let after = 0; after <= run.lastSequence; after++) {
     const events = await collect(server.subscribe("FollowRun", { userId: "stream-2", runId, after }));
-    expect(events.map((event) => event.sequence)).toEqual(Array.from({ length: run.lastSequence - after }, (_, index) => after + 1 + index));
+    expect(events.map((event) => event.sequence)).toEqual(
+      Array.from({ length: run.lastSequence - after }, (_, index) => after + 1 + index),
+    );
   }
 });
 
@@ -130,7 +132,10 @@ test("leaving a subscription does not stop the run", async () => {
 
 test("cancelling keeps what was written, reaches the model request, and lets the next run of the session begin", async () => {
   server.model.hold(2);
-  const live = server.subscribe("SendMessage", { input: { userId: "stream-5", sessionId: "s", message: "I like tea. Stop me." }, until: "REPLY" });
+  const live = server.subscribe("SendMessage", {
+    input: { userId: "stream-5", sessionId: "s", message: "I like tea. Stop me." },
+    until: "REPLY",
+  });
   const { runId } = await nextOf(live, "TextMessageContent");
   const queued = await server.data("RunAgent", { input: { userId: "stream-5", sessionId: "s", message: "Next." }, waitFor: "ACCEPTED" });
   expect(queued.runAgent.run.status).toBe("QUEUED");

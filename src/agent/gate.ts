@@ -18,7 +18,7 @@ export function withoutCode(message: string): string {
   return message
     .replace(/(```|~~~)[\s\S]*?(?:\1|$)/g, "\n")
     .split("\n")
-    .filter((line) => !CODE_LINE.test(line))
+    .filter((line) => line.length > MAX_LINE || !CODE_LINE.test(line))
     .join("\n");
 }
 
@@ -85,6 +85,9 @@ function withoutOpening(sentence: string): string {
   const start = words.findIndex((word) => !PHATIC.has(word) && !INTERJECTION.test(word));
   return start < 0 ? "" : words.slice(start).join(" ");
 }
+
+/** A longer line is not tried for code, so that no message takes long. */
+const MAX_LINE = 500;
 
 /** A line of a program, a log, a stack trace, a diff or a shell session; never one that could be a sentence. */
 const CODE_LINE = new RegExp(

@@ -143,8 +143,8 @@ export interface RunStore {
   get(user: UserId, runId: string): Promise<Run | null>;
   /** Runs of a session that are not terminal, oldest first. */
   active(user: UserId, sessionId: string): Promise<Run[]>;
-  /** The user's message and, once begun, the reply: of one still being written, what is stored so far. */
-  messages(user: UserId, runId: string): Promise<Message[]>;
+  /** The user's message and, once begun, the reply; of one still being written, what it was at the run's `lastSequence`. */
+  messages(run: Run): Promise<Message[]>;
   /** The input of a run about to be carried out. */
   input(lease: RunLease): Promise<{ run: Run; message: Message }>;
   /**
@@ -219,7 +219,9 @@ export interface MemoryStore {
   sequence(user: UserId): Promise<number>;
   evidence(user: UserId, memoryId: string, limit: number): Promise<(MemoryEvidence & { message: Message | null })[]>;
   history(user: UserId, memoryId: string, limit: number): Promise<MemoryChange[]>;
+  /** What a run's message changed, in order. */
   changes(user: UserId, runId: string): Promise<MemoryChange[]>;
+  change(user: UserId, changeId: string): Promise<MemoryChange | null>;
   /**
    * Active memories for a prompt: the pinned first, then those that match `text` by words (any of them, stemmed), best
    * first, then the rest by when they were last confirmed; at most `limit`. `total` counts all active ones.

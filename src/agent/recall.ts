@@ -17,9 +17,9 @@ export async function recall(user: UserId, text: string, budget: number, memorie
   const items = candidates.map((candidate) => ({ candidate, text: memoryLine(candidate.memory) }));
   const size = items.reduce((sum, item) => sum + estimateTokens(item.text), 0);
   if (total === candidates.length && size <= budget) {
-    // By age: the order stays the same from turn to turn, and a model server can reuse the start of the prompt.
+    // By age, which is the order of ids: it stays the same from turn to turn, and a model server can reuse the start of the prompt.
     const used = items
-      .toSorted((a, b) => a.candidate.memory.createdAt.getTime() - b.candidate.memory.createdAt.getTime())
+      .toSorted((a, b) => (a.candidate.memory.memoryId < b.candidate.memory.memoryId ? -1 : 1))
       .map(({ candidate, text }) => ({ memoryId: candidate.memory.memoryId, text, score: null, ranks: [], missedBecause: null }));
     return { complete: true, used, nearMisses: [], arms: ["TEXT"] };
   }

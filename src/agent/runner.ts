@@ -24,6 +24,8 @@ const MEMORY_DEADLINE = 60_000;
 export class ProcessRunner implements Runner {
   readonly #deps: RunDeps;
   readonly #options: RunnerOptions;
+  /** Aborted once the process stops: whoever waits is answered with what there is. */
+  readonly #closing = new AbortController();
   readonly #executing = new Map<string, { lease: RunLease; controller: AbortController; ended: Promise<void> }>();
   #timers: NodeJS.Timeout[] = [];
   #stopping = false;
@@ -69,7 +71,7 @@ export class ProcessRunner implements Runner {
 
   async wait(user: UserId, runId: string, stage: RunStage, signal: AbortSignal): Promise<Run> {
     if (stage !== "ACCEPTED") {
-      await this.#waitFor(user, runId, stage, signal);
+      await this.#waitFor(user, runId, stage, AbortSignal.any([signal, this.#closing.signal]));
     }
     const run = await this.#deps.runs.get(user, runId);
     if (!run) {
@@ -109,6 +111,7 @@ export class ProcessRunner implements Runner {
     }, patience);
     await ended;
     clearTimeout(timer);
+    this.#closing.abort();
   }
 
   #execute(lease: RunLease, run: Run, message: string): void {

@@ -2,7 +2,7 @@ import type { GraphQLResolveInfo } from "graphql";
 import { Arg, type ClassType, Ctx, FieldResolver, ID, Int, Resolver, Root, Subscription } from "type-graphql";
 import { checkId } from "../agent/input.ts";
 import type { Services } from "../agent/ports.ts";
-import type { Message, Recall, UserId } from "../agent/types.ts";
+import type { Message, Recall, Run, UserId } from "../agent/types.ts";
 import { AppError, badInput } from "../errors.ts";
 import { actingUser, type RequestContext } from "./acting-user.ts";
 import { type ChangeView, changesOfRun } from "./changes.ts";
@@ -25,7 +25,7 @@ import { RecallType } from "./recall.types.ts";
 import { type FollowUntil, FollowUntilEnum, RunAgentInput } from "./run.inputs.ts";
 import { runRequest } from "./run.resolver.ts";
 import { RunType } from "./run.types.ts";
-import { type RunView, readRun, replyOf } from "./run-view.ts";
+import { replyOf } from "./run-messages.ts";
 import { MessageRoleEnum } from "./session.types.ts";
 
 interface SubscribeData<Args> {
@@ -105,16 +105,16 @@ function missingRun(): AppError {
 }
 
 /** Runs of events being answered: fields of one event share one reading. */
-const runsOfEvents = new WeakMap<UserRunEvent, Promise<RunView>>();
+const runsOfEvents = new WeakMap<UserRunEvent, Promise<Run>>();
 
-function runOf(event: UserRunEvent, services: Services): Promise<RunView> {
+function runOf(event: UserRunEvent, services: Services): Promise<Run> {
   const run = runsOfEvents.get(event) ?? loadRun(services, event.userId, event.runId);
   runsOfEvents.set(event, run);
   return run;
 }
 
-async function loadRun(services: Services, user: UserId, runId: string): Promise<RunView> {
-  const run = await readRun(services, user, runId);
+async function loadRun(services: Services, user: UserId, runId: string): Promise<Run> {
+  const run = await services.runs.get(user, runId);
   if (!run) {
     throw missingRun();
   }
@@ -126,7 +126,7 @@ function runFieldOf(event: ClassType) {
   @Resolver(() => event)
   class EventRunResolver {
     @FieldResolver(() => RunType)
-    run(@Root() event: UserRunEvent, @Ctx() { services }: RequestContext): Promise<RunView> {
+    run(@Root() event: UserRunEvent, @Ctx() { services }: RequestContext): Promise<Run> {
       return runOf(event, services);
     }
   }

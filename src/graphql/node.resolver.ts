@@ -6,10 +6,6 @@ import { actingUser, type RequestContext } from "./acting-user.ts";
 import type { ChangeView } from "./changes.ts";
 import { decodeId, encodeId } from "./ids.ts";
 import { NodeType, type NodeValue } from "./node.types.ts";
-import { readRun } from "./run-view.ts";
-
-/** Changes of one memory looked through for the one an `id` names, latest first. */
-const MAX_HISTORY = 1_000;
 
 /** How a type of Node is named within its user, and found again by those names. */
 interface NodeLoader {
@@ -22,7 +18,7 @@ const LOADERS: ReadonlyMap<string, NodeLoader> = new Map([
     "Run",
     loader<Run>(
       (run) => [run.runId],
-      (services, user, [runId = ""]) => readRun(services, user, runId),
+      (services, user, [runId = ""]) => services.runs.get(user, runId),
     ),
   ],
   [
@@ -40,7 +36,7 @@ const LOADERS: ReadonlyMap<string, NodeLoader> = new Map([
       ({ memories }, user, [memoryId = ""]) => memories.get(user, memoryId),
     ),
   ],
-  ["MemoryChange", loader<MemoryChange>((change) => [change.memoryId, change.changeId], findChange)],
+  ["MemoryChange", loader<MemoryChange>((change) => [change.changeId], findChange)],
 ]);
 
 @Resolver(() => NodeType)
@@ -76,13 +72,12 @@ function loader<T extends object>(
 }
 
 async function findMessage({ runs }: Services, user: UserId, [runId = "", messageId]: string[]): Promise<Message | undefined> {
-  const messages = await runs.messages(user, runId);
-  return messages.find((message) => message.messageId === messageId);
+  const run = await runs.get(user, runId);
+  return (run ? await runs.messages(run) : []).find((message) => message.messageId === messageId);
 }
 
-async function findChange({ memories }: Services, user: UserId, [memoryId = "", changeId]: string[]): Promise<ChangeView | null> {
-  const memory = await memories.get(user, memoryId);
-  const history = memory ? await memories.history(user, memoryId, MAX_HISTORY) : [];
-  const change = history.find((item) => item.changeId === changeId);
-  return memory && change ? { ...change, memory } : null;
+async function findChange({ memories }: Services, user: UserId, [changeId = ""]: string[]): Promise<ChangeView | null> {
+  const change = await memories.change(user, changeId);
+  const memory = change && (await memories.get(user, change.memoryId));
+  return memory ? { ...change, memory } : null;
 }

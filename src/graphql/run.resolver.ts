@@ -9,7 +9,7 @@ import type { UserRecall } from "./recall.resolver.ts";
 import { RecallType } from "./recall.types.ts";
 import { CancelRunInput, RunAgentInput, RunStageEnum } from "./run.inputs.ts";
 import { RunMemoryUpdateType, RunPayloadType, RunType } from "./run.types.ts";
-import { messagesOf, type RunView, readRun, replyOf, viewRun } from "./run-view.ts";
+import { messagesOf, replyOf } from "./run-messages.ts";
 import { MessageType } from "./session.types.ts";
 
 @Resolver(() => RunType)
@@ -22,8 +22,8 @@ export class RunResolver {
     @Arg("userId", () => ID, { nullable: true, description: "Whose run; leave out for your own." }) userId: string | null,
     @Arg("runId", () => ID, { description: "Which run." }) runId: string,
     @Ctx() context: RequestContext,
-  ): Promise<RunView | null> {
-    return readRun(context.services, actingUser(context, userId), checkId(runId, "runId"));
+  ): Promise<Run | null> {
+    return context.services.runs.get(actingUser(context, userId), checkId(runId, "runId"));
   }
 
   @Mutation(() => RunPayloadType, {
@@ -39,11 +39,10 @@ export class RunResolver {
     waitFor: RunStage,
     @Ctx() context: RequestContext,
     @Info() info: GraphQLResolveInfo,
-  ): Promise<{ run: RunView }> {
+  ): Promise<{ run: Run }> {
     const { runner } = context.services;
     const { userId, runId } = await runner.submit(runRequest(input, context, info));
-    const run = await runner.wait(userId, runId, waitFor, context.signal);
-    return { run: await viewRun(context.services, run) };
+    return { run: await runner.wait(userId, runId, waitFor, context.signal) };
   }
 
   @Mutation(() => RunPayloadType, {
@@ -52,18 +51,17 @@ export class RunResolver {
   async cancelRun(
     @Arg("input", () => CancelRunInput, { description: "Which run." }) input: CancelRunInput,
     @Ctx() context: RequestContext,
-  ): Promise<{ run: RunView }> {
-    const run = await context.services.runner.cancel(actingUser(context, input.userId), checkId(input.runId, "runId"));
-    return { run: await viewRun(context.services, run) };
+  ): Promise<{ run: Run }> {
+    return { run: await context.services.runner.cancel(actingUser(context, input.userId), checkId(input.runId, "runId")) };
   }
 
   @FieldResolver(() => String)
-  reply(@Root() run: RunView, @Ctx() { services }: RequestContext): Promise<string | null> {
+  reply(@Root() run: Run, @Ctx() { services }: RequestContext): Promise<string | null> {
     return replyOf(services, run);
   }
 
   @FieldResolver(() => [MessageType])
-  messages(@Root() run: RunView, @Ctx() { services }: RequestContext): Message[] | Promise<Message[]> {
+  messages(@Root() run: Run, @Ctx() { services }: RequestContext): Promise<Message[]> {
     return messagesOf(services, run);
   }
 

@@ -1,10 +1,9 @@
 import { Arg, Args, Ctx, FieldResolver, ID, Int, Query, Resolver, Root } from "type-graphql";
 import { checkId } from "../agent/input.ts";
-import type { Message, Session, UserId } from "../agent/types.ts";
+import type { Message, Run, Session, UserId } from "../agent/types.ts";
 import { actingUser, type RequestContext } from "./acting-user.ts";
 import { connectionOf, PageArgs, pageRequest } from "./connection.ts";
 import { RunType } from "./run.types.ts";
-import { type RunView, readRun, viewRun } from "./run-view.ts";
 import { MessageConnectionType, MessageType, SessionSummaryType, SessionType } from "./session.types.ts";
 
 type MessageConnectionView = ReturnType<typeof connectionOf<Message>> & { userId: UserId; sessionId: string };
@@ -33,9 +32,8 @@ export class SessionResolver {
     description:
       "Runs not finished yet, oldest first: the first is being answered, the others wait. After a page reload, follow these with `runEvents`.",
   })
-  async activeRuns(@Root() { userId, sessionId }: Session, @Ctx() { services }: RequestContext): Promise<RunView[]> {
-    const runs = await services.runs.active(userId, sessionId);
-    return Promise.all(runs.map((run) => viewRun(services, run)));
+  activeRuns(@Root() { userId, sessionId }: Session, @Ctx() { services }: RequestContext): Promise<Run[]> {
+    return services.runs.active(userId, sessionId);
   }
 
   @FieldResolver(() => MessageConnectionType, {
@@ -61,7 +59,7 @@ export class MessageConnectionResolver {
 @Resolver(() => MessageType)
 export class MessageResolver {
   @FieldResolver(() => RunType, { description: "The run it belongs to." })
-  run(@Root() { userId, runId }: Message, @Ctx() { services }: RequestContext): Promise<RunView | null> {
-    return readRun(services, userId, runId);
+  run(@Root() { userId, runId }: Message, @Ctx() { services }: RequestContext): Promise<Run | null> {
+    return services.runs.get(userId, runId);
   }
 }

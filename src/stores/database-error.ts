@@ -16,7 +16,7 @@ export function databaseError(error: unknown): unknown {
   if (isConnectionFault(code, error.message)) {
     return new AppError(
       "SERVICE_UNAVAILABLE",
-      "The database does not answer. Start it, or check DATABASE_URL; the server recovers by itself.",
+      "The database does not answer. Start it, or check DATABASE_URL.",
       {
         cause: error,
       },

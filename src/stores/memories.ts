@@ -105,6 +105,14 @@ export function createMemoryStore(database: Database): MemoryStore {
       });
     },
 
+    change(user, changeId) {
+      const sequence = Number(changeId);
+      return database.asUser(user, async ({ em }) => {
+        const row = Number.isSafeInteger(sequence) ? await em.findOne(MemoryChangeEntity, { userId: user, sequence }) : null;
+        return row && toChange(user, row);
+      });
+    },
+
     candidates(user, text, limit) {
       return database.asUser(user, (transaction) => findCandidates(transaction, user, text, limit));
     },

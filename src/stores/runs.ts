@@ -1,7 +1,7 @@
 /** Runs and what is stored with them: the user's message, the reply, the first and last events, the jobs they cause. */
 
 import type { AcceptedRun, NewRun, RunOutcome, RunStore } from "../agent/ports.ts";
-import type { Message, Run, RunEvent, RunEventBody, RunLease, UserId } from "../agent/types.ts";
+import { isTerminal, type Message, type Run, type RunEvent, type RunEventBody, type RunLease, type UserId } from "../agent/types.ts";
 import { AppError, type Failure } from "../errors.ts";
 import type { Database, Transaction } from "./database.ts";
 import { isUniqueViolation } from "./database-error.ts";
@@ -55,21 +55,23 @@ export function createRunStore(database: Database, { owner, leaseSeconds }: Leas
       });
     },
 
-    messages(user, runId) {
-      return database.asUser(user, async (transaction) => {
+    messages(run) {
+      const { userId, runId } = run;
+      return database.asUser(userId, async (transaction) => {
         const rows = await transaction.query<SqlMessageRow>(
           `select ${MESSAGE_COLUMNS} from recollect_messages where user_id = $1 and run_id = $2 order by sequence`,
-          [user, runId],
+          [userId, runId],
         );
-        const messages = rows.map((row) => toMessage(user, row));
+        const messages = rows.map((row) => toMessage(userId, row));
         const question = messages[0];
-        if (messages.length !== 1 || !question) {
+        if (isTerminal(run.status) || !question) {
           return messages;
         }
-        const written = await writtenSoFar(transaction, user, runId);
+        // Who goes on with the events after `lastSequence` must be given the text up to there, even when more is stored by now.
+        const written = await writtenSoFar(transaction, userId, runId, run.lastSequence);
         return written
           ? [question, { ...question, ...written, role: "ASSISTANT", complete: false, sequence: question.sequence + 1 }]
-          : messages;
+          : [question];
       });
     },
 
@@ -333,6 +335,7 @@ async function cancelBeforeStart(transaction: Transaction, user: UserId, runId: 
 
 interface AbandonedRun {
   lease: RunLease;
+  lastSequence: number;
   cancelRequested: boolean;
 }
 
@@ -348,14 +351,16 @@ async function takeAbandoned(transaction: Transaction, everyLease: boolean): Pro
     run_id: string;
     lease_owner: string;
     attempt: number;
+    last_sequence: number;
     cancel_requested: boolean;
   }>(
-    `select user_id, run_id, lease_owner, attempt, cancel_requested from recollect_runs
+    `select user_id, run_id, lease_owner, attempt, last_sequence, cancel_requested from recollect_runs
     where status = 'RUNNING' and ($1::boolean or lease_until < now()) limit 100`,
     [everyLease],
   );
   return rows.map((row) => ({
     lease: { userId: row.user_id, runId: row.run_id, owner: row.lease_owner, attempt: row.attempt },
+    lastSequence: row.last_sequence,
     cancelRequested: row.cancel_requested,
   }));
 }
@@ -368,7 +373,7 @@ const INTERRUPTED: Failure = {
 };
 
 async function endAbandoned(transaction: Transaction, run: AbandonedRun): Promise<RunEvent[] | null> {
-  const written = await writtenSoFar(transaction, run.lease.userId, run.lease.runId);
+  const written = await writtenSoFar(transaction, run.lease.userId, run.lease.runId, run.lastSequence);
   const reply = { reply: written?.content ?? "", messageId: written?.messageId ?? "" };
   return finishRun(
     transaction,
@@ -377,16 +382,17 @@ async function endAbandoned(transaction: Transaction, run: AbandonedRun): Promis
   );
 }
 
-/** The reply as far as the event log has it; null before its first word. */
+/** The reply as far as the event log had it at `lastSequence`; null before its first word. */
 async function writtenSoFar(
   transaction: Transaction,
   user: UserId,
   runId: string,
+  lastSequence: number,
 ): Promise<Pick<Message, "messageId" | "content" | "createdAt"> | null> {
   const [row] = await transaction.query<{ message_id: string | null; content: string; at: string }>(
     `select min(data ->> 'messageId') as message_id, coalesce(string_agg(data ->> 'delta', '' order by sequence), '') as content, min(at) as at
-    from recollect_run_events where user_id = $1 and run_id = $2 and type in ('TextMessageStart', 'TextMessageContent')`,
-    [user, runId],
+    from recollect_run_events where user_id = $1 and run_id = $2 and sequence <= $3 and type in ('TextMessageStart', 'TextMessageContent')`,
+    [user, runId, lastSequence],
   );
   return row?.message_id ? { messageId: row.message_id, content: row.content, createdAt: new Date(row.at) } : null;
 }

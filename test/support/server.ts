@@ -1,8 +1,8 @@
 /** The real server on a real database, with the scripted model server behind it, and clients as users have them. */
 
 import { readdirSync, readFileSync } from "node:fs";
+import { type FragmentDefinitionNode, Kind, type OperationDefinitionNode, parse, print, visit } from "graphql";
 import { createClient, type Client as SocketClient } from "graphql-ws";
-import { Kind, parse, visit, type FragmentDefinitionNode, type OperationDefinitionNode, print } from "graphql";
 import { WebSocket } from "ws";
 import { loadConfig } from "../../src/config.ts";
 import { type Context, createContext, type Overrides } from "../../src/context.ts";
@@ -103,7 +103,15 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
 /** The environment of a server under test: nothing of this machine's own. */
 export function serverEnvironment(database: TestDatabase, model: ModelServer, env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const { databaseUrl, dataDir } = database.options;
-  return { PORT: "0", DATA_DIR: dataDir, DATABASE_URL: databaseUrl ?? "", OPENAI_BASE_URL: model.url, CHAT_MODEL: "scripted-model", LOG_LEVEL: "silent", ...env };
+  return {
+    PORT: "0",
+    DATA_DIR: dataDir,
+    DATABASE_URL: databaseUrl ?? "",
+    OPENAI_BASE_URL: model.url,
+    CHAT_MODEL: "scripted-model",
+    LOG_LEVEL: "silent",
+    ...env,
+  };
 }
 
 export async function postGraphQL(url: string, operation: string, variables: object = {}): Promise<GraphQLAnswer> {
