@@ -1,6 +1,7 @@
 /** The environment as typed settings, checked once at the start. Nothing else in `src` reads the environment. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { parseEnv } from "node:util";
 import { z } from "zod";
 
@@ -11,15 +12,18 @@ export interface Config {
   host: string;
   /** A Postgres server; null: the embedded database in `dataDir`. */
   databaseUrl: string | null;
+  /** Folder of the embedded database. */
   dataDir: string;
   /** Base address of an OpenAI-compatible server, without a slash at the end. */
   openaiBaseUrl: string;
+  /** Sent to that server; null: it asks for none. */
   openaiApiKey: string | null;
   /** Model of replies; null: the first one the server lists that is not for embeddings. */
   chatModel: string | null;
   /** Models of memory work and of summaries; null: as `chatModel`. */
   memoryModel: string | null;
   summaryModel: string | null;
+  /** Model of embeddings; null: none are made. */
   embeddingModel: string | null;
   /** Takes the place of the rules of what to remember; null: our own. */
   memoryCaptureInstructions: string | null;
@@ -37,6 +41,9 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const LONGEST_INSTRUCTIONS = 8_000;
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "::1"]);
+const DATABASE_URL_FORM =
+  "must look like postgres://user:password@host:5432/database, special characters written as %40 and so on. Leave it out for the embedded database.";
+const BASE_URL_FORM = "must be an http or https address, such as http://localhost:1234/v1.";
 
 /** What is wrong with the environment: a line for each fault, naming the variable and the remedy. Values of secrets never appear. */
 export class ConfigError extends Error {
@@ -66,20 +73,25 @@ const SETTINGS = {
       "must be localhost, 127.0.0.1 or ::1: this server has no authentication, so it serves this machine only.",
     )
     .default("127.0.0.1"),
-  DATABASE_URL: z
+  DATABASE_URL: z.string().refine(isDatabaseUrl, DATABASE_URL_FORM).optional(),
+  DATA_DIR: z
     .string()
-    .refine(
-      (text) => urlOf(text, ["postgres:", "postgresql:"]),
-      "must look like postgres://user:password@host:5432/database. Leave it out for the embedded database.",
-    )
-    .optional(),
-  DATA_DIR: z.string().default("./data"),
+    .refine((folder) => !folder.startsWith("~"), 'starts with "~", which only a shell replaces. Write the folder out in full.')
+    .default("./data"),
   OPENAI_BASE_URL: z
     .string()
-    .refine((text) => urlOf(text, ["http:", "https:"]), "must be an http or https address, such as http://localhost:1234/v1.")
     .transform((text) => text.replace(/\/+$/, ""))
+    .superRefine((text, context) => {
+      const fault = baseUrlFault(text);
+      if (fault) {
+        context.addIssue(fault);
+      }
+    })
     .default("http://localhost:1234/v1"),
-  OPENAI_API_KEY: z.string().optional(),
+  OPENAI_API_KEY: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, "holds a space or a character that no key has. Copy the key again.")
+    .optional(),
   CHAT_MODEL: z.string().optional(),
   MEMORY_MODEL: z.string().optional(),
   SUMMARY_MODEL: z.string().optional(),
@@ -92,9 +104,12 @@ const SETTINGS = {
 
 type Name = keyof typeof SETTINGS;
 
-/** Reads the settings from the environment, and those it does not name from the file .env in the current folder. Throws ConfigError. */
-export function loadConfig(environment: NodeJS.ProcessEnv): Config {
-  const given = { ...readEnvFile(), ...environment };
+/**
+ * Reads the settings from the environment, and those it does not name from the file .env in `folder` (null: from none). Throws
+ * ConfigError.
+ */
+export function loadConfig(environment: NodeJS.ProcessEnv, folder: string | null = "."): Config {
+  const given = { ...(folder !== null && readEnvFile(path.join(folder, ".env"))), ...environment };
   const settings = Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, given[name]?.trim() || undefined]));
   const parsed = z.object(SETTINGS).safeParse(settings);
   if (!parsed.success) {
@@ -124,7 +139,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
 export function describeConfig(config: Config): Record<string, string> {
   return {
     database: config.databaseUrl === null ? `embedded, in ${config.dataDir}` : withoutPassword(config.databaseUrl),
-    models: withoutPassword(config.openaiBaseUrl),
+    models: config.openaiBaseUrl,
     chatModel: config.chatModel ?? "the first one the server lists",
     memoryModel: config.memoryModel ?? "as chatModel",
     summaryModel: config.summaryModel ?? "as chatModel",
@@ -132,18 +147,49 @@ export function describeConfig(config: Config): Record<string, string> {
   };
 }
 
-function readEnvFile(): NodeJS.ProcessEnv {
-  return existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
+function readEnvFile(file: string): NodeJS.ProcessEnv {
+  try {
+    return parseEnv(readFileSync(file, "utf8"));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // A folder of that name is somebody else's, such as a Python environment.
+    if (code === "ENOENT" || code === "EISDIR") {
+      return {};
+    }
+    throw new ConfigError([`The file .env cannot be read (${code}). Allow it, or remove the file.`]);
+  }
 }
 
-function urlOf(text: string, protocols: string[]): boolean {
-  return protocols.includes(URL.parse(text)?.protocol ?? "");
+/** Needs a name of a database, and refuses a password that broke the address apart. */
+function isDatabaseUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && ["postgres:", "postgresql:"].includes(url.protocol) && url.pathname.length > 1 && url.hash === "";
+}
+
+/** What keeps an address from being the start of a model server's addresses; null when nothing does. */
+function baseUrlFault(text: string): string | null {
+  const url = URL.parse(text);
+  if (url === null || !["http:", "https:"].includes(url.protocol)) {
+    return BASE_URL_FORM;
+  }
+  if (url.username !== "" || url.password !== "") {
+    return "holds a user name or password. Leave them out, and set OPENAI_API_KEY.";
+  }
+  if (/[?#]/.test(text) || /\/(chat\/completions|completions|embeddings|models|responses)$/.test(text)) {
+    return "goes on after the base address. Cut it there: http://localhost:1234/v1, for example.";
+  }
+  return null;
 }
 
 function withoutPassword(address: string): string {
   const url = new URL(address);
   if (url.password !== "") {
     url.password = "***";
+  }
+  for (const name of ["password", "sslpassword"]) {
+    if (url.searchParams.has(name)) {
+      url.searchParams.set(name, "***");
+    }
   }
   return url.href;
 }

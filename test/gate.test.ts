@@ -99,7 +99,7 @@ describe("the gate before extraction", () => {
   });
 
   test("answers at once for the longest message there is", () => {
-    for (const filler of ["a ", "(", "?", "I ", ", ", "you ", "= ", "```"]) {
+    for (const filler of ["a ", "(", "?", "I ", ", ", "you ", "= ", "```", "abcdefgh"]) {
       expect(typeof worthExtracting(filler.repeat(65_536 / filler.length))).toBe("boolean");
     }
   });

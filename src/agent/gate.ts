@@ -34,6 +34,9 @@ function sentences(prose: string): string[] {
 }
 
 function mayHoldFact(sentence: string): boolean {
+  if (sentence.length > MAX_SENTENCE) {
+    return true;
+  }
   return isQuestion(sentence) ? questionMayHoldFact(sentence) : statementMayHoldFact(sentence);
 }
 
@@ -86,8 +89,9 @@ function withoutOpening(sentence: string): string {
   return start < 0 ? "" : words.slice(start).join(" ");
 }
 
-/** A longer line is not tried for code, so that no message takes long. */
+/** Longer lines are not tried for code, nor longer sentences for phrases, so that no message takes long. */
 const MAX_LINE = 500;
+const MAX_SENTENCE = 2_000;
 
 /** A line of a program, a log, a stack trace, a diff or a shell session; never one that could be a sentence. */
 const CODE_LINE = new RegExp(
@@ -126,7 +130,7 @@ const ENGLISH = /\b(?:the|an?|is|are|was|do|does|did|have|has|can|could|would|wi
 const NAMES_OWN = /\b(?:my|mine|our|ours)\b/;
 
 const ASKS_FOR_OWN =
-  /^(?:and |so )?(?:who|what|where|when|which|how|do you (?:know|remember|recall)|can you (?:tell|remind)|could you (?:tell|remind)|tell me|remind me)\b.{0,40}\b(?:my|our) (?:\S+ ?){1,3}$/;
+  /^(?:and |so )?(?:who|what|where|when|which|how|do you (?:know|remember|recall)|can you (?:tell|remind)|could you (?:tell|remind)|tell me|remind me)\b.{0,40}\b(?:my|our) (?:\S+(?: |$)){1,3}$/;
 
 /** Words that greet, thank, agree or wonder, and say nothing more. */
 const PHATIC = new Set(
@@ -169,7 +173,7 @@ const SUPPOSITION = new RegExp(
 
 /** Short words to the one spoken to, and what the two might do next; not what the user said before or wants to be called. */
 const OFFER =
-  /^(?!.*\b(?:my|mine|our|call me|told|name)\b)(?=.*\b(?:you|your|ya)\b)(?:(?:maybe |then |and |so |but |well )*(?:i'd|i would|i'll|i will|i can|i could|i might|i may|i should)\b|(?:\S+ ?){1,8}$)|^(?!.*\b(?:my|mine|our)\b)(?:maybe |then |and |so )*(?:we(?:'ll| will| can| could| should)|let's|lets)\b/;
+  /^(?!.*\b(?:my|mine|our|call me|told|name)\b)(?=.*\b(?:you|your|ya)\b)(?:(?:maybe |then |and |so |but |well )*(?:i'd|i would|i'll|i will|i can|i could|i might|i may|i should)\b|(?:\S+(?: |$)){1,8}$)|^(?!.*\b(?:my|mine|our)\b)(?:maybe |then |and |so )*(?:we(?:'ll| will| can| could| should)|let's|lets)\b/;
 
 const ASKS_FOR_ME = /^(?:please )?(tell|give|show|help|teach|remind|send|let) me\b/;
 

@@ -14,13 +14,9 @@ export function databaseError(error: unknown): unknown {
     return new AppError("STORAGE_FULL", "The database's disk is full. Make room, then try again.", { cause: error });
   }
   if (isConnectionFault(code, error.message)) {
-    return new AppError(
-      "SERVICE_UNAVAILABLE",
-      "The database does not answer. Start it, or check DATABASE_URL.",
-      {
-        cause: error,
-      },
-    );
+    return new AppError("SERVICE_UNAVAILABLE", "The database does not answer. Start it, or check DATABASE_URL.", {
+      cause: error,
+    });
   }
   return error;
 }
