@@ -8,6 +8,8 @@ import { startServer } from "./server.ts";
 
 /** How long runs under way may take to end once the process is told to stop (ms). */
 const DRAIN_PATIENCE = 20_000;
+/** npm, shells and terminals may each pass the same signal on; repeats within this time (ms) are one. */
+const REPEAT_WINDOW = 1_000;
 
 try {
   await main();
@@ -24,9 +26,7 @@ async function main(): Promise<void> {
   for (const warning of config.warnings) {
     log.warn({}, warning);
   }
-  const stop = Promise.withResolvers<NodeJS.Signals>();
-  process.once("SIGTERM", stop.resolve);
-  process.once("SIGINT", stop.resolve);
+  const stop = stopSignal();
 
   const context = await createContext(config, log);
   const { host, port } = config;
@@ -36,13 +36,27 @@ async function main(): Promise<void> {
   });
   log.info({ settings: describeConfig(config) }, `Recollect serves on ${server.url}/graphql`);
 
-  const signal = await stop.promise;
+  const signal = await stop;
   log.info({ signal }, "stopping: runs under way may end; once more stops at once");
-  process.once("SIGTERM", () => process.exit(1));
-  process.once("SIGINT", () => process.exit(1));
   const closed = server.close();
   await context.close(DRAIN_PATIENCE);
   await closed;
+}
+
+/** Resolves at the first signal; a later one ends the process at once, unless it is the same one sent to a whole group of processes. */
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let asked = 0;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (asked > 0 && Date.now() - asked > REPEAT_WINDOW) {
+        process.exit(1);
+      }
+      asked ||= Date.now();
+      resolve(signal);
+    };
+    process.on("SIGTERM", onSignal);
+    process.on("SIGINT", onSignal);
+  });
 }
 
 function portError(error: unknown, port: number): unknown {

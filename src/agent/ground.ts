@@ -18,7 +18,9 @@ export function locateQuote(message: string | FoldedText, quote: string): { text
     const after = at + wanted.length;
     const start = folded.starts[at];
     const end = folded.ends[after - 1];
-    if (start !== undefined && end !== undefined && !(splitsWord(folded.text, at) || splitsWord(folded.text, after))) {
+    // A character may fold to several units: a quote that begins or ends within one would bring words nobody looked for.
+    const whole = folded.starts[at - 1] !== start && folded.ends[after] !== end;
+    if (start !== undefined && end !== undefined && whole && !(splitsWord(folded.text, at) || splitsWord(folded.text, after))) {
       return { text: folded.source.slice(start, end), start, end };
     }
   }

@@ -47,7 +47,7 @@ export interface TestServerOptions {
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const model = options.model ?? (await startModelServer());
   const database = options.database ?? (await createTestDatabase());
-  const config = loadConfig(serverEnvironment(database, model, options.env));
+  const config = loadConfig(serverEnvironment(database, model, options.env), null);
   const log = createLogger(config.logLevel);
   const context = await createContext(config, log, options.overrides);
   const { host, port } = config;
