@@ -16,6 +16,8 @@ export interface Config {
   dataDir: string;
   /** Base address of an OpenAI-compatible server, without a slash at the end. */
   openaiBaseUrl: string;
+  /** Whether anything says which models to use: an address, a key or a model's name. */
+  modelsConfigured: boolean;
   /** Sent to that server; null: it asks for none. */
   openaiApiKey: string | null;
   /** Model of replies; null: the first one the server lists that is not for embeddings. */
@@ -104,6 +106,8 @@ const SETTINGS = {
 
 type Name = keyof typeof SETTINGS;
 
+const MODEL_SETTINGS: readonly Name[] = ["OPENAI_BASE_URL", "OPENAI_API_KEY", "CHAT_MODEL", "MEMORY_MODEL", "SUMMARY_MODEL"];
+
 /**
  * Reads the settings from the environment, and those it does not name from the file .env in `folder` (null: from none). Throws
  * ConfigError.
@@ -122,6 +126,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder: string | null
     databaseUrl: data.DATABASE_URL ?? null,
     dataDir: data.DATA_DIR,
     openaiBaseUrl: data.OPENAI_BASE_URL,
+    modelsConfigured: MODEL_SETTINGS.some((name) => settings[name] !== undefined),
     openaiApiKey: data.OPENAI_API_KEY ?? null,
     chatModel: data.CHAT_MODEL ?? null,
     memoryModel: data.MEMORY_MODEL ?? null,

@@ -81,10 +81,15 @@ export function badInput(path: string, message: string): AppError {
 /** The failure to store and to show for any thrown value. Unexpected ones keep their text out of it: pass the id under which they were logged. */
 export function toFailure(error: unknown, errorId: string | null): Failure {
   if (error instanceof AppError) {
-    return { code: error.code, message: error.message, retryable: error.retryable, errorId: null };
+    return { code: error.code, message: storable(error.message), retryable: error.retryable, errorId: null };
   }
   const message = "The server failed in a way it did not expect. Quote the error id to whoever runs it; the log has the rest.";
   return { code: "INTERNAL", message, retryable: false, errorId };
+}
+
+/** Text from outside made fit for a database: no NUL, no half of a surrogate pair. */
+export function storable(text: string): string {
+  return text.toWellFormed().replaceAll("\0", "");
 }
 
 /** HTTP status of a code, for REST. */

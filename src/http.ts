@@ -19,19 +19,18 @@ export class HttpError extends AppError {
   }
 }
 
+/** What a body says it is, such as application/json; "" when it does not say. */
+export function mediaType(request: IncomingMessage): string {
+  return (request.headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+}
+
 /**
  * Reads a JSON body of at most 256 KB. Throws PAYLOAD_TOO_LARGE, or BAD_USER_INPUT when it is not JSON or not sent as JSON:
- * browsers send forms and plain text to any site without asking, JSON they do not. The server's request timeout ends the
- * wait for a slow body.
+ * browsers send forms and plain text to any site without asking, JSON they do not.
  */
 export async function readJson(request: IncomingMessage): Promise<unknown> {
-  const type = (request.headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase();
-  if (type !== "application/json" || (request.headers["content-encoding"] ?? "identity") !== "identity") {
-    throw new HttpError(
-      415,
-      "BAD_USER_INPUT",
-      "The body must be plain JSON. Send the header content-type: application/json, uncompressed.",
-    );
+  if (mediaType(request) !== "application/json") {
+    throw new HttpError(415, "BAD_USER_INPUT", "The body must be plain JSON. Send the header content-type: application/json.");
   }
   const body = await readBody(request);
   try {
@@ -41,7 +40,14 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-async function readBody(request: IncomingMessage): Promise<Buffer> {
+/**
+ * Reads a body of at most 256 KB. Throws PAYLOAD_TOO_LARGE, or BAD_USER_INPUT when it is compressed. The server's request
+ * timeout ends the wait for a slow one.
+ */
+export async function readBody(request: IncomingMessage): Promise<Buffer> {
+  if ((request.headers["content-encoding"] ?? "identity") !== "identity") {
+    throw new HttpError(415, "BAD_USER_INPUT", "The body is compressed. Send it as it is, without the header content-encoding.");
+  }
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {

@@ -2,12 +2,16 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { z } from "zod";
-import { checkText, parseRunRequest, userId } from "./agent/input.ts";
+import { checkId, checkText, parseRunRequest, userId } from "./agent/input.ts";
 import type { Services } from "./agent/ports.ts";
 import { normalizeTopic } from "./agent/topics.ts";
-import type { Memory, Run } from "./agent/types.ts";
+import type { Run } from "./agent/types.ts";
 import { AppError, badInput, type Failure, httpStatus } from "./errors.ts";
-import { allowMethods, errorBody, HttpError, numberParameter, readJson, sendJson } from "./http.ts";
+import { allowMethods, errorBody, HttpError, numberParameter, sendJson } from "./http.ts";
+import { type RequestBody, readRequestBody } from "./rest/body.ts";
+import { sendEvents } from "./rest/event-stream.ts";
+import { agnoEvents, type StreamSignals } from "./rest/stream.ts";
+import { memoryView, runView } from "./rest/views.ts";
 
 const ROUTE = /^\/v1\/agents\/([^/]+)\/(run|memories)$/;
 /** The most memories on a page, which is also how many there are when nobody says, and the last page. */
@@ -21,13 +25,13 @@ const runBody = z.object({
   stream: z.boolean("must be true or false.").nullish(),
 });
 
-/** Answers a REST request; false when the address is none of ours. `signal` aborts when the client leaves: its run goes on. */
+/** Answers a REST request; false when the address is none of ours. When the client leaves, its run goes on. */
 export async function handleRest(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
   services: Services,
-  signal: AbortSignal,
+  signals: StreamSignals,
 ): Promise<boolean> {
   const [, agent, action] = ROUTE.exec(url.pathname) ?? [];
   if (agent === undefined) {
@@ -35,8 +39,7 @@ export async function handleRest(
   }
   if (action === "run") {
     allowMethods(request, "POST");
-    const { status, body } = await runAgent(agentIdOf(agent), await readJson(request), services, signal);
-    sendJson(response, status, body);
+    await runAgent(agentIdOf(agent), request, response, services, signals);
   } else {
     allowMethods(request, "GET");
     sendJson(response, 200, await listMemories(agentIdOf(agent), url.searchParams, services));
@@ -44,31 +47,38 @@ export async function handleRest(
   return true;
 }
 
-/** Runs an agent and waits for its reply. A run that was accepted and then failed is answered with its error and its ids. */
+/** Runs an agent, and waits for its reply or streams it. A run that was accepted and then failed is answered with its error and its ids. */
 async function runAgent(
   agentId: string,
-  body: unknown,
+  request: IncomingMessage,
+  response: ServerResponse,
   services: Services,
-  signal: AbortSignal,
-): Promise<{ status: number; body: unknown }> {
-  const input = parseBody(body);
-  if (input.stream) {
-    throw badInput(
-      "stream",
-      "is not offered over REST. Leave it out, or use the GraphQL subscription runAgent at /graphql, which streams.",
-    );
+  signals: StreamSignals,
+): Promise<void> {
+  const body = parseBody(await readRequestBody(request));
+  const key = idempotencyKey(request);
+  const after = lastEventId(request, key);
+  const accepted = await services.runner.submit(
+    parseRunRequest({
+      agentId,
+      userId: userId(body.user_id, "user_id"),
+      sessionId: body.session_id == null ? null : checkId(body.session_id, "session_id"),
+      message: body.message,
+      idempotencyKey: key,
+    }),
+  );
+  if (body.stream) {
+    return sendEvents(response, agnoEvents(accepted, after, services, signals), signals.leaving);
   }
-  const { message, session_id: sessionId } = input;
-  const accepted = await services.runner.submit(parseRunRequest({ agentId, userId: userId(input.user_id, "user_id"), sessionId, message }));
-  const run = await services.runner.wait(accepted.userId, accepted.runId, "REPLY", signal);
+  const run = await services.runner.wait(accepted.userId, accepted.runId, "REPLY", signals.leaving);
   const messages = await services.runs.messages(run);
   const failure = failureOf(run);
   const view = runView(run, messages.find((item) => item.role === "ASSISTANT")?.content ?? null);
-  return failure ? { status: httpStatus(failure.code), body: { ...view, ...errorBody({ failure }) } } : { status: 200, body: view };
+  sendJson(response, failure ? httpStatus(failure.code) : 200, failure ? { ...view, ...errorBody({ failure }) } : view);
 }
 
-function parseBody(body: unknown): z.infer<typeof runBody> {
-  const parsed = runBody.safeParse(body);
+function parseBody({ form, value }: RequestBody): z.infer<typeof runBody> {
+  const parsed = runBody.safeParse(form ? withSwitch(value as Record<string, string>) : value);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     if (!issue || issue.path.length === 0) {
@@ -79,26 +89,39 @@ function parseBody(body: unknown): z.infer<typeof runBody> {
   return parsed.data;
 }
 
+/** A form says true and false in letters; other values stay as they are, to be refused. */
+function withSwitch(fields: Record<string, string>): Record<string, unknown> {
+  const { stream } = fields;
+  return stream === "true" || stream === "false" ? { ...fields, stream: stream === "true" } : fields;
+}
+
+/** The client's name for this request: sent again, it gives the same run. */
+function idempotencyKey({ headers }: IncomingMessage): string | null {
+  const key = headers["idempotency-key"];
+  return typeof key === "string" ? checkId(key, "Idempotency-Key") : null;
+}
+
+/** After which event a stream goes on; 0: from the start. */
+function lastEventId({ headers }: IncomingMessage, key: string | null): number {
+  const id = headers["last-event-id"];
+  if (id === undefined) {
+    return 0;
+  }
+  if (key === null) {
+    throw badInput("Last-Event-ID", "goes on with an earlier stream. Send the Idempotency-Key of that request too, or leave it out.");
+  }
+  if (typeof id !== "string" || !/^\d{1,9}$/.test(id)) {
+    throw badInput("Last-Event-ID", "must be the id of an event of this run, a whole number.");
+  }
+  return Number(id);
+}
+
 /** Why a run has no complete reply; null when it has one. */
 function failureOf(run: Run): Failure | null {
   if (run.status === "CANCELLED") {
     return { code: "CANCELLED", message: "Someone stopped this run. Send the message again.", retryable: false, errorId: null };
   }
   return run.error;
-}
-
-function runView(run: Run, content: string | null) {
-  return {
-    run_id: run.runId,
-    session_id: run.sessionId,
-    user_id: run.userId,
-    agent_id: run.agentId,
-    status: run.status,
-    content,
-    model: run.model,
-    created_at: run.createdAt.toISOString(),
-    memory_update: run.memoryUpdate.status,
-  };
 }
 
 /** A user's active memories, the newest first. */
@@ -120,17 +143,6 @@ async function listMemories(agentId: string, query: URLSearchParams, services: S
     page = await services.memories.list(owner, filter, "NEWEST", { first, after: page.items.at(-1)?.cursor });
   }
   return page.items.map(({ node }) => memoryView(node));
-}
-
-function memoryView(memory: Memory) {
-  return {
-    memory_id: memory.memoryId,
-    user_id: memory.userId,
-    memory: memory.memory,
-    topics: memory.topics,
-    agent_id: memory.agentId,
-    created_at: memory.createdAt.toISOString(),
-  };
 }
 
 function agentIdOf(segment: string): string {

@@ -9,6 +9,7 @@ import { AppError } from "./errors.ts";
 import type { RequestContext } from "./graphql/acting-user.ts";
 import { handleGraphQL, startApollo } from "./graphql/apollo.ts";
 import { formatReport } from "./graphql/errors.ts";
+import { createPlayground, wantsPlayground } from "./graphql/playground.ts";
 import { buildGraphQLSchema } from "./graphql/schema.ts";
 import { serveSockets } from "./graphql/websocket.ts";
 import { allowMethods, errorBody, HttpError, sendJson, statusOf } from "./http.ts";
@@ -53,6 +54,8 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
     return { services, identity: { kind: "anonymous" }, operationId, signal };
   };
   const sockets = serveSockets(schema, contextFor, log);
+  const playground = createPlayground();
+  const closingSignal = new AbortController();
   let closing: Promise<void> | undefined;
 
   const server = createServer(
@@ -60,7 +63,10 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
     (request, response) => {
       const url = URL.parse(request.url ?? "", "http://localhost");
       response.once("close", () => closing && server.closeIdleConnections());
-      route(request, response, url).catch((error: unknown) => refuse(response, url, error, log));
+      route(request, response, url).catch((error: unknown) => {
+        services.status.noteRefusal(error);
+        refuse(response, url, error, log);
+      });
     },
   );
   server.on("upgrade", (request, socket, head) => {
@@ -89,9 +95,12 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
       throw new AppError("FORBIDDEN", message);
     }
     if (url?.pathname === GRAPHQL_PATH) {
+      if (wantsPlayground(request)) {
+        return playground.serve(request, response);
+      }
       return handleGraphQL(apollo, request, response, url, contextFor(null, leaving(response)));
     }
-    if (!url || !(await handleRest(request, response, url, services, leaving(response)))) {
+    if (!url || !(await handleRest(request, response, url, services, { leaving: leaving(response), closing: closingSignal.signal }))) {
       throw new HttpError(
         404,
         "NOT_FOUND",
@@ -113,6 +122,7 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
     url: `http://${urlHost(host)}:${address.port}`,
     port: address.port,
     close() {
+      closingSignal.abort();
       closing ??= closeAll(server, sockets.close).finally(() => apollo.stop());
       return closing;
     },

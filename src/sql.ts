@@ -1,5 +1,6 @@
 /** `npm run sql -- "SELECT * FROM agno_memories"`: the embedded folder's tables as a person sees them. */
 
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { loadConfig } from "./config.ts";
 import { AppError } from "./errors.ts";
@@ -32,13 +33,13 @@ async function ask(sql: string): Promise<Answer> {
     throw new AppError("BAD_USER_INPUT", "DATABASE_URL names a Postgres server: ask it with psql.");
   }
   // A running server has the folder, and answers for it.
-  const answer = await askHolder(path.resolve(dataDir), sql);
+  const answer = existsSync(dataDir) ? await askHolder(path.resolve(dataDir), sql) : null;
   if (answer !== null) {
     return JSON.parse(answer) as Answer;
   }
   const database = await openDatabase({ databaseUrl, dataDir });
   try {
-    return { rows: await database.asOperator((transaction) => transaction.query<Record<string, unknown>>(sql)) };
+    return { rows: await database.inspect(sql) };
   } catch (error) {
     return { error: error instanceof Error ? error.message : String(error) };
   } finally {

@@ -132,12 +132,13 @@ describe("over REST", () => {
   });
 
   test.each([
-    ["malformed JSON", "{", "application/json", 400],
-    ["a form", "message=Hello&user_id=alice", "application/x-www-form-urlencoded", 415],
-  ])("%s is refused", async (_, body, type, status) => {
+    ["malformed JSON", "{", "application/json", 400, "BAD_USER_INPUT"],
+    ["plain text", JSON.stringify(good), "text/plain", 415, "BAD_USER_INPUT"],
+    ["a form as any web page can send it", "message=Hello&user_id=alice", "application/x-www-form-urlencoded", 403, "FORBIDDEN"],
+  ])("%s is refused", async (_, body, type, status, code) => {
     const response = await fetch(server.url + RUN, { method: "POST", headers: { "content-type": type }, body });
     expect(response.status).toBe(status);
-    expect(((await response.json()) as { error: { code: string } }).error.code).toBe("BAD_USER_INPUT");
+    expect(((await response.json()) as { error: { code: string } }).error.code).toBe(code);
   });
 
   test("a list of memories without a user id is refused", async () => {

@@ -56,11 +56,30 @@ test("a reclaim that was interrupted does not lock the folder for ever", async (
 });
 
 test("a folder too deep for a socket path is locked all the same", async () => {
+  const parent = folder;
   folder = path.join(folder, "x".repeat(100));
   const { mkdir } = await import("node:fs/promises");
   await mkdir(folder);
-  await lock();
+  const taken = await lock();
   await expect(lock()).rejects.toMatchObject({ code: "CONFLICT" });
+  await taken.release();
+  locks.pop();
+  await lock();
+  folder = parent;
+});
+
+test("a symbolic link, and any other way to the folder, leads to the same lock", async () => {
+  const { symlink, mkdir } = await import("node:fs/promises");
+  const parent = folder;
+  const deep = path.join(parent, "y".repeat(120));
+  await mkdir(deep);
+  const link = path.join(parent, "link");
+  await symlink(deep, link);
+  folder = deep;
+  await lock();
+  folder = link;
+  await expect(lock()).rejects.toMatchObject({ code: "CONFLICT" });
+  folder = parent;
 });
 
 test("the holder answers questions, and nobody answers for a free folder", async () => {

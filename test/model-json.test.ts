@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AnswerSchema, ChatRequest } from "../src/agent/ports.ts";
 import { createOpenAiModel, type OpenAiOptions } from "../src/models/openai.ts";
 import { type Answer, fails, hangs, says, saysJson, sends } from "./support/model-answers.ts";
-import { lmStudio, type ModelServer, type Quirks, startModelServer } from "./support/model-server.ts";
+import { lmStudio, type Quirks } from "./support/model-quirks.ts";
+import { type ModelServer, startModelServer } from "./support/model-server.ts";
 
 const ASK: ChatRequest = { model: "m1", messages: [{ role: "user", content: "Colours?" }] };
 const SCHEMA: AnswerSchema = {

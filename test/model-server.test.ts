@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { estimateTokens } from "../src/agent/tokens.ts";
 import { createOpenAiModel } from "../src/models/openai.ts";
+import { lmStudio } from "./support/model-quirks.ts";
 import { readParts } from "./support/model-reading.ts";
-import { lmStudio, type ModelServer, startModelServer } from "./support/model-server.ts";
+import { type ModelServer, startModelServer } from "./support/model-server.ts";
 
 const ALICE = "Hi! My name is Alice. I love hiking and photography. I work as a data scientist.";
 const never = new AbortController().signal;

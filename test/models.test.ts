@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ChatRequest } from "../src/agent/ports.ts";
 import { createOpenAiModel, type OpenAiOptions } from "../src/models/openai.ts";
 import { chunk, event, fails, says, speechEvents, streams } from "./support/model-answers.ts";
+import { lmStudio } from "./support/model-quirks.ts";
 import { codeOf, readParts as read } from "./support/model-reading.ts";
-import { lmStudio, type ModelServer, startModelServer } from "./support/model-server.ts";
+import { type ModelServer, startModelServer } from "./support/model-server.ts";
 
 const HELLO: ChatRequest = { model: "m1", messages: [{ role: "user", content: "Say hello" }] };
 const never = new AbortController().signal;

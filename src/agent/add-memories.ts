@@ -2,12 +2,12 @@
 
 import { badInput } from "../errors.ts";
 import { fingerprint } from "./ground.ts";
-import { checkText, MAX_MEMORY_LENGTH } from "./input.ts";
-import type { MemoryStore } from "./ports.ts";
+import { checkText, MAX_MEMORY_LENGTH, MAX_TOPICS } from "./input.ts";
+import type { ChangedMemory, MemoryStore } from "./ports.ts";
 import { resolve } from "./resolve.ts";
 import { slotOf } from "./slots.ts";
 import { checkTopics } from "./topics.ts";
-import type { Fact, Memory, MemoryChange, MemoryKind, UserId } from "./types.ts";
+import type { Fact, MemoryKind, UserId } from "./types.ts";
 
 /** The most memories in one request. */
 export const MAX_MEMORIES = 100;
@@ -20,13 +20,8 @@ export interface NewMemory {
   expiresAt?: Date | null | undefined;
 }
 
-export interface AddedMemory {
-  memory: Memory;
-  change: MemoryChange;
-}
-
 /** Stores a memory, or confirms the one that says the same. Throws BAD_USER_INPUT naming the argument. */
-export async function addMemory(user: UserId, input: NewMemory, memories: Pick<MemoryStore, "add">): Promise<AddedMemory> {
+export async function addMemory(user: UserId, input: NewMemory, memories: Pick<MemoryStore, "add">): Promise<ChangedMemory> {
   const [added] = await memories.add(user, [manualFact(input, "")], resolve);
   if (!added) {
     throw new Error("The store was given one memory and returned none.");
@@ -35,34 +30,43 @@ export async function addMemory(user: UserId, input: NewMemory, memories: Pick<M
 }
 
 /**
- * Stores several memories, all or none. Gives what was stored or confirmed, in their order; of those that say the same,
- * once. Throws BAD_USER_INPUT naming the argument, such as memories.2.topics.
+ * Stores several memories, all or none. Gives for each, in their order, what was done and the memory; those that say the
+ * same share one change. Throws BAD_USER_INPUT naming the argument, such as memories.2.topics.
  */
-export async function addMemories(user: UserId, inputs: readonly NewMemory[], memories: Pick<MemoryStore, "add">): Promise<AddedMemory[]> {
+export async function addMemories(
+  user: UserId,
+  inputs: readonly NewMemory[],
+  memories: Pick<MemoryStore, "add">,
+): Promise<ChangedMemory[]> {
   if (inputs.length === 0 || inputs.length > MAX_MEMORIES) {
     throw badInput("memories", `has ${inputs.length} items. Send 1 to ${MAX_MEMORIES} in one request.`);
   }
-  return memories.add(
-    user,
-    inputs.map((input, index) => manualFact(input, `memories.${index}`)),
-    resolve,
-  );
+  const facts = inputs.map((input, index) => manualFact(input, `memories.${index}`));
+  return memories.add(user, sameJoined(facts), resolve);
+}
+
+/** The facts, those that say the same with what any of them was given. */
+function sameJoined(facts: Fact[]): Fact[] {
+  const joined = new Map<string, Fact>();
+  for (const fact of facts) {
+    const same = joined.get(fact.fingerprint);
+    joined.set(fact.fingerprint, same ? { ...same, ...joinWritten(same, fact) } : fact);
+  }
+  return facts.map((fact) => joined.get(fact.fingerprint) ?? fact);
+}
+
+/** What a memory written by hand twice keeps: it is found by the topics of both, and does not end sooner than either was to. */
+export function joinWritten(one: Pick<Fact, "topics" | "expiresAt">, other: Pick<Fact, "topics" | "expiresAt">) {
+  const topics = [...new Set([...one.topics, ...other.topics])].slice(0, MAX_TOPICS);
+  const ends = [one.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY, other.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY];
+  const end = Math.max(...ends);
+  return { topics, expiresAt: Number.isFinite(end) ? new Date(end) : null };
 }
 
 /** A checked memory as a fact without a quote. `path` is where it stands in the request; "" for the request itself. Throws BAD_USER_INPUT. */
 export function manualFact(input: NewMemory, path: string): Fact {
   const at = (field: string) => (path === "" ? field : `${path}.${field}`);
-  const memory = checkText(input.memory, at("memory")).trim();
-  if (memory === "") {
-    throw badInput(at("memory"), "is empty. Send a fact in a short sentence, such as: User prefers dark mode.");
-  }
-  if (memory.length > MAX_MEMORY_LENGTH) {
-    throw badInput(at("memory"), `is longer than ${MAX_MEMORY_LENGTH} characters. Send a shorter one, or several.`);
-  }
-  const expiresAt = input.expiresAt ?? null;
-  if (expiresAt && !(expiresAt.getTime() > Date.now())) {
-    throw badInput(at("expiresAt"), "is not in the future. Send a later time, or leave it out to keep the memory.");
-  }
+  const memory = checkMemoryText(input.memory, at("memory"));
   return {
     memory,
     topics: checkTopics(input.topics, at("topics")),
@@ -72,6 +76,26 @@ export function manualFact(input: NewMemory, path: string): Fact {
     quote: null,
     fingerprint: fingerprint(memory, null),
     quarantined: false,
-    expiresAt,
+    expiresAt: checkExpiry(input.expiresAt ?? null, at("expiresAt")),
   };
+}
+
+/** The text of a memory, trimmed. Throws BAD_USER_INPUT for one that is empty, too long or cannot be stored. */
+export function checkMemoryText(value: string, path: string): string {
+  const memory = checkText(value, path).trim();
+  if (memory === "") {
+    throw badInput(path, "is empty. Send a fact in a short sentence, such as: User prefers dark mode.");
+  }
+  if (memory.length > MAX_MEMORY_LENGTH) {
+    throw badInput(path, `is longer than ${MAX_MEMORY_LENGTH} characters. Send a shorter one, or several.`);
+  }
+  return memory;
+}
+
+/** When a memory ends; null: never. Throws BAD_USER_INPUT for a time that is over. */
+export function checkExpiry(value: Date | null, path: string): Date | null {
+  if (value !== null && !(value.getTime() > Date.now())) {
+    throw badInput(path, "is not in the future. Send a later time, or leave it out to keep the memory.");
+  }
+  return value;
 }

@@ -58,6 +58,10 @@ export class AgentRegistry {
     return [...this.#agents.values()];
   }
 
+  find(agentId: string): AgentDefinition | null {
+    return this.#agents.get(agentId) ?? null;
+  }
+
   /** Throws NOT_FOUND with the names there are. */
   get(agentId: string): AgentDefinition {
     const agent = this.#agents.get(agentId);

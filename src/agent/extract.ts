@@ -46,6 +46,8 @@ export interface Extraction {
   dropped: { text: string; reason: string }[];
   usage: TokenUsage;
   model: string;
+  /** RULE when no language model found them. */
+  origin: "EXTRACTED" | "RULE";
 }
 
 /** Asks the model once. Throws what `ChatModel.answer` throws, and MODEL_BAD_RESPONSE for an answer that is no list of facts. */
@@ -62,7 +64,7 @@ export async function extractFacts(input: ExtractionInput, chat: ChatModel, sign
   if (repeatsSchema(answer.value)) {
     dropped.push({ text: "", reason: "the model repeated the schema" });
   }
-  return { facts, dropped, usage: answer.usage, model: answer.model };
+  return { facts, dropped, usage: answer.usage, model: answer.model, origin: answer.byRules ? "RULE" : "EXTRACTED" };
 }
 
 /** The prompt: instructions that never change first, so that model servers can reuse them, then what differs. */

@@ -1,13 +1,11 @@
 /** The job that follows every message worth it: find its facts, and store what they do to the memories. */
 
-import type { AgentRegistry } from "./agents.ts";
 import { extractFacts } from "./extract.ts";
 import type { ChatModel, EventLog, JobStore, Log, MemoryStore } from "./ports.ts";
 import { resolve } from "./resolve.ts";
-import type { JobLease } from "./types.ts";
+import type { Fact, JobLease, Memory, Resolution } from "./types.ts";
 
 export interface LearnDeps {
-  agents: AgentRegistry;
   memories: MemoryStore;
   jobs: JobStore;
   events: EventLog;
@@ -27,7 +25,7 @@ export async function learnFromMessage(job: JobLease, deps: LearnDeps, signal: A
     return;
   }
   const { message, run, previousReply, known } = input;
-  const { facts, dropped, usage } = await extractFacts(
+  const { facts, dropped, usage, origin } = await extractFacts(
     {
       message: message.content,
       saidAt: message.createdAt,
@@ -46,10 +44,32 @@ export async function learnFromMessage(job: JobLease, deps: LearnDeps, signal: A
     messageId: message.messageId,
     saidAt: message.createdAt,
     agentId: run.agentId,
-    origin: "EXTRACTED" as const,
+    origin,
     facts,
   };
-  const events = await deps.memories.learn(job, learned, resolve);
+  let decided: object[] = [];
+  const events = await deps.memories.learn(job, learned, (found, stored) => {
+    const resolutions = resolve(found, stored, message.createdAt);
+    decided = found.map((fact) => decision(fact, resolutions, stored));
+    return resolutions;
+  });
   deps.events.announce(job.userId, events ?? []);
-  deps.log.info({ runId: run.runId, facts: facts.length, dropped: dropped.length }, "memories updated");
+  deps.log.debug({ runId: run.runId, stored: events !== null, decided }, "facts resolved");
+  if (events !== null) {
+    deps.log.info({ runId: run.runId, facts: facts.length, dropped: dropped.length }, "memories updated");
+  }
+}
+
+/** What became of a fact, for the log at debug level. */
+function decision(fact: Fact, resolutions: Resolution[], stored: Memory[]): object {
+  const resolution = resolutions.find((one) => one.fact.fingerprint === fact.fingerprint);
+  const said = { fact: fact.memory, topics: fact.topics };
+  if (!resolution) {
+    return { ...said, decision: "left out: another fact of the message says the same" };
+  }
+  if (resolution.action === "add") {
+    return { ...said, decision: fact.quarantined ? "set aside: it reads like an order to the agent" : "added" };
+  }
+  const existing = stored.find((memory) => memory.memoryId === resolution.memoryId)?.memory;
+  return { ...said, decision: resolution.action === "reinforce" ? "reinforced" : "superseded", existing };
 }

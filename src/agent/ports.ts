@@ -3,8 +3,9 @@
  * Every store method takes the acting user first, and sees only that user's rows: the database enforces it as well.
  */
 
-import type { Failure } from "../errors.ts";
-import type { AgentRegistry } from "./agents.ts";
+import type { AppError, Failure } from "../errors.ts";
+import type { AgentDefinition, AgentRegistry } from "./agents.ts";
+import type { ServerStatus } from "./status.ts";
 import type {
   Fact,
   JobLease,
@@ -23,7 +24,9 @@ import type {
   RunLease,
   RunRequest,
   RunStage,
+  RunStatus,
   Session,
+  SessionChange,
   SessionSummary,
   TokenUsage,
   UserId,
@@ -69,6 +72,8 @@ export interface StructuredAnswer {
   value: unknown;
   usage: TokenUsage;
   model: string;
+  /** True when rules wrote it and no language model: what is learned from it is marked so. */
+  byRules?: boolean;
 }
 
 /**
@@ -146,12 +151,12 @@ export interface RunStore {
   /** The user's message and, once begun, the reply; of one still being written, what it was at the run's `lastSequence`. */
   messages(run: Run): Promise<Message[]>;
   /** The input of a run about to be carried out. */
-  input(lease: RunLease): Promise<{ run: Run; message: Message }>;
+  input(lease: RunLease): Promise<{ run: Run; message: Message; cancelRequested: boolean }>;
   /**
-   * Ends a run: reply, terminal event, release of the extraction job and, when due, a summary job, in one transaction.
+   * Ends a run: the rest of its events, reply, terminal event, release of the extraction job and, when due, a summary job, in one transaction.
    * Null when the lease is stale (nothing was written).
    */
-  finish(lease: RunLease, outcome: RunOutcome): Promise<RunEvent[] | null>;
+  finish(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[]): Promise<RunEvent[] | null>;
   /** Cancels a queued run at once and asks for a running one to be stopped. Null when there is no such run. */
   requestCancel(user: UserId, runId: string): Promise<{ run: Run; events: RunEvent[] } | null>;
 
@@ -185,6 +190,27 @@ export interface SessionStore {
   unsummarized(user: UserId, sessionId: string): Promise<{ session: Session; messages: Message[] } | null>;
   /** Stores a summary and completes its job. False when the lease is stale: nothing was written. */
   saveSummary(job: JobLease, sessionId: string, summary: SessionSummary): Promise<boolean>;
+  /** The session used last comes first. */
+  list(user: UserId, filter: SessionFilter, page: PageRequest): Promise<Page<Session>>;
+  count(user: UserId, filter: SessionFilter): Promise<number>;
+  /** The runs of a session, newest first; `status` null: whatever their status. */
+  runs(user: UserId, sessionId: string, status: RunStatus[] | null, page: PageRequest): Promise<Page<Run>>;
+  /** Null takes the name away. Null when there is no such session. */
+  rename(user: UserId, sessionId: string, name: string | null): Promise<Session | null>;
+  /**
+   * Removes the session with its messages, runs, events and jobs, in one transaction. Whoever still carries out one of its
+   * runs or jobs has lost the lease and writes nothing. Memories stay, their evidence without the message. False when there is none.
+   */
+  delete(user: UserId, sessionId: string): Promise<boolean>;
+}
+
+/** Every condition given must hold. */
+export interface SessionFilter {
+  agentId?: string | null | undefined;
+  /** In the name or in the summary, upper and lower case the same. */
+  text?: string | null | undefined;
+  updatedAfter?: Date | null | undefined;
+  updatedBefore?: Date | null | undefined;
 }
 
 export interface MemoryFilter {
@@ -235,13 +261,55 @@ export interface MemoryStore {
    * locked. Null when the lease is stale: nothing was written.
    */
   learn(job: JobLease, learned: Learned, resolve: (facts: Fact[], stored: Memory[]) => Resolution[]): Promise<RunEvent[] | null>;
-  /** Writes memories by hand: all or none. One already there is confirmed instead. */
-  add(
+  /**
+   * Writes memories by hand: all or none. One already there is confirmed instead, and gets the topics it did not have. Gives
+   * for each fact, in their order, the memory and what was done; facts that say the same share one change.
+   */
+  add(user: UserId, facts: Fact[], resolve: (facts: Fact[], stored: Memory[]) => Resolution[]): Promise<ChangedMemory[]>;
+  /** Topics of the active memories with how many have each, most used first, then by name; at most `limit`. */
+  topics(user: UserId, limit: number): Promise<{ topic: string; count: number }[]>;
+  /** Memories of the filter that share words with `text` (ranked as `candidates` ranks them) or have one of `topics`. Best first. */
+  search(user: UserId, search: MemorySearch): Promise<FoundMemory[]>;
+  /** The user's changes with a number above `after`, in order, at most `limit`. */
+  changesAfter(user: UserId, after: number, limit: number): Promise<ChangedMemory[]>;
+  /**
+   * Changes one memory, alone with it: `revise` is given the memory as it is and says what becomes of it, null for
+   * nothing, or throws. One history entry of `kind`. Null when there is no such memory of this user. Throws CONFLICT when
+   * another active memory says the same already.
+   */
+  revise(
     user: UserId,
-    facts: Fact[],
-    resolve: (facts: Fact[], stored: Memory[]) => Resolution[],
-  ): Promise<{ memory: Memory; change: MemoryChange }[]>;
+    memoryId: string,
+    kind: "UPDATED" | "DELETED",
+    revise: (memory: Memory) => MemoryRevision | null,
+  ): Promise<{ memory: Memory; change: MemoryChange | null } | null>;
+  /** Retires all active memories, each with a history entry. Gives how many there were. */
+  clear(user: UserId): Promise<number>;
 }
+
+/** A change with its memory as it is now. */
+export type ChangedMemory = MemoryChange & { memory: Memory };
+
+export interface MemorySearch {
+  text: string;
+  /** In the spelling topics are stored in. */
+  topics: string[];
+  filter: MemoryFilter;
+  limit: number;
+}
+
+/** A memory found by a search. Ranks are its places among all memories of the filter, 1 the best; null where it was not found. */
+export interface FoundMemory extends MemoryCandidate {
+  textRank: number | null;
+  topicRank: number | null;
+  /** Of 1: its words against the best match's, its topics against the best match's. */
+  score: number;
+}
+
+/** What becomes of a memory; what is left out stays. A new text comes with its fingerprint. */
+export type MemoryRevision = Partial<Pick<Memory, "topics" | "pinned" | "expiresAt" | "status">> & {
+  text?: Pick<Memory, "memory" | "slot" | "origin"> & { fingerprint: string };
+};
 
 /** What was learned from one message. */
 export interface Learned {
@@ -273,10 +341,18 @@ export interface JobStore {
    * that is given up the run's memory status becomes FAILED; the events that say so are returned.
    */
   fail(job: JobLease, failure: Failure, maxAttempts: number): Promise<{ dead: boolean; events: RunEvent[] }>;
+  /** Gives back a job of this process that was not carried out: as if it had never been claimed. */
+  giveBack(job: JobLease): Promise<void>;
+  /** Makes jobs that wait after a failure due now: what they failed on is there again. */
+  hurry(): Promise<void>;
   /** Gives back jobs whose lease ran out; `everyLease`: also those not run out yet, when no other process can hold any. */
   reap(everyLease: boolean): Promise<number>;
   /** `due`: ready, their time come or not; `waiting`: those and the ones whose run has not ended. */
   counts(): Promise<{ waiting: number; due: number; running: number; dead: number; oldestWaitingSeconds: number | null }>;
+  /** Puts a summary of the session at the head of the queue, in place of one that waits or was given up; returns its job's id. */
+  requestSummary(user: UserId, sessionId: string): Promise<string>;
+  /** Whether a job has failed since it was last requested, and how; null once it is done or gone. */
+  state(user: UserId, jobId: string): Promise<{ failure: Failure | null } | null>;
 }
 
 /** Passages of documents for a reply. */
@@ -295,8 +371,8 @@ export interface EventWriter {
   append(events: RunEventBody[], options?: { requestsModel?: boolean }): Promise<void>;
   /** Appends without waiting; pieces of one message are joined and written together with other runs' pieces. */
   push(event: RunEventBody): void;
-  /** Resolves once everything pushed is committed. Throws as `append` does. */
-  flush(): Promise<void>;
+  /** Waits for what is being written and hands over what is not: it is to be stored with the run's end. Throws as `append` does. */
+  takeRest(): Promise<RunEventBody[]>;
 }
 
 /** The event log of runs: stored first, then seen. */
@@ -312,9 +388,63 @@ export interface EventLog {
   follow(user: UserId, runId: string, after: number, until: "REPLY" | "MEMORY", signal: AbortSignal): AsyncGenerator<RunEvent, void>;
 }
 
+/** Memory changes as they happen: stored first, then seen. */
+export interface MemoryFeed {
+  /** Tells followers in this process that a change of this user's was committed. */
+  wake(user: UserId): void;
+  /** Yields the user's changes with a number above `after`, each exactly once, in order, without a gap. Ends when `signal` aborts. */
+  follow(user: UserId, after: number, signal: AbortSignal): AsyncGenerator<ChangedMemory, void>;
+}
+
 /** Thrown to an executor whose run was taken by another process: it must stop and write nothing. */
 export class LeaseLost extends Error {
   override readonly name = "LeaseLost";
+}
+
+/** Tells who watches a session that it changed. What they are shown is read from the database: nothing is queued for them. */
+export interface SessionFeed {
+  /** Wakes the watchers in this process, after a change was committed. */
+  announce(user: UserId, sessionId: string): void;
+  /** Resolves at the next announcement, after `milliseconds`, or when `signal` aborts; take it before looking, so that none slips in between. */
+  next(user: UserId, sessionId: string, milliseconds: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Yields the session as it is, then at each change of its name or summary; changes that come faster than they are taken
+   * are shown together. Ends after DELETED, when `signal` aborts, and at once when there is no such session.
+   */
+  follow(user: UserId, sessionId: string, signal: AbortSignal): AsyncGenerator<SessionChange, void>;
+}
+
+// ─── Status ──────────────────────────────────────────────────────────────────
+
+/** What the model server said when it was last asked which models it has. */
+export interface ModelServerState {
+  /** Its address, without secrets. */
+  address: string;
+  /** The models it lists, those for embeddings included; null when it could not be asked. */
+  listed: string[] | null;
+  /** Why it could not be asked. */
+  failure: AppError | null;
+  checkedAt: Date;
+}
+
+/** How a model returns answers in JSON: kept to a schema by its server, or as text that we read. */
+export type StructuredOutput = "STRICT_SCHEMA" | "TEXT";
+
+export interface ModelProbe {
+  /** Asks the model server at most every 10 s, and waits at most 2 s. Never throws. */
+  look(): Promise<ModelServerState>;
+  /** Which of the listed models answers requests that name none; null when none can chat. */
+  chosen(listed: readonly string[]): string | null;
+  /** What was seen of a model's answers in JSON since the start; null before the first. */
+  structuredOutput(model: string): StructuredOutput | null;
+  /** The name that rules go by while they answer in place of a model; null while a model does. */
+  rules(): string | null;
+}
+
+export interface DatabaseProbe {
+  readonly embedded: boolean;
+  /** The version of Postgres. Throws as the stores do. */
+  version(): Promise<string>;
 }
 
 // ─── What transports call ────────────────────────────────────────────────────
@@ -335,6 +465,28 @@ export interface Runner {
   cancel(user: UserId, runId: string): Promise<Run>;
 }
 
+/** Changes of a session in which more than its store takes part. Made by `keep-sessions.ts`; each throws NOT_FOUND. */
+export interface SessionKeeper {
+  /** Null takes the name away. Throws BAD_USER_INPUT. */
+  rename(user: UserId, sessionId: string, name: string | null): Promise<Session>;
+  /**
+   * Brings the summary up to date and waits for it, at most 60 s; with nothing new to sum up no model is asked. Throws what
+   * the model call came to, and MODEL_TIMEOUT when the time is up: the work then goes on by itself.
+   */
+  summarize(user: UserId, sessionId: string, signal: AbortSignal): Promise<Session>;
+  /** Stops the runs under way, then removes the session; see `SessionStore.delete`. */
+  delete(user: UserId, sessionId: string): Promise<void>;
+}
+
+/** How the server is doing. Made by `status.ts`. */
+export interface StatusReader {
+  read(): Promise<ServerStatus>;
+  /** The model a role of an agent has by configuration; null: the first one its server lists. */
+  modelOf(role: "CHAT" | "MEMORY", agent: AgentDefinition): string | null;
+  /** Remembers that a request was refused because it named no user; anything else is ignored. */
+  noteRefusal(error: unknown): void;
+}
+
 /** Everything a transport may call; built by `context.ts`. */
 export interface Services {
   agents: AgentRegistry;
@@ -343,4 +495,8 @@ export interface Services {
   sessions: SessionStore;
   memories: MemoryStore;
   events: EventLog;
+  keeper: SessionKeeper;
+  sessionFeed: SessionFeed;
+  memoryFeed: MemoryFeed;
+  status: StatusReader;
 }

@@ -1,5 +1,6 @@
 /** The reply as it is being written: every piece goes to the event log, and their sum is what gets stored. */
 
+import { storable } from "../errors.ts";
 import type { EventWriter } from "./ports.ts";
 
 export class ReplyText {
@@ -54,6 +55,6 @@ class TextRepair {
       this.#half = text.slice(-1);
       text = text.slice(0, -1);
     }
-    return text.toWellFormed().replaceAll("\0", "");
+    return storable(text);
   }
 }

@@ -11,18 +11,19 @@ import { contentWords, isDenied, sameStatement, sameWord } from "./words.ts";
  * 2. the same fact again (same fingerprint, or in the same slot the same statement in other words) is a confirmation;
  * 3. a new value for a slot takes the old one's place, except that what a model extracted never takes the place of what
  *    somebody wrote by hand: it is then added without the slot, and both are there to see;
+ *    The same holds for what was said before the value there is (its message waited longer): the newer one stays;
  * 4. a denial ("no longer lives in Paris") only takes the place of what it denies;
  * 5. anything else is added.
  *
  * Of several facts for one slot the one said last fills it; the others are added without it. A fact that occurs twice is
  * left out, and so is a confirmation of a memory that another fact confirms or replaces: there may be fewer resolutions than facts.
  */
-export function resolve(facts: Fact[], stored: Memory[]): Resolution[] {
+export function resolve(facts: Fact[], stored: Memory[], saidAt: Date | null = null): Resolution[] {
   const byFingerprint = new Map(stored.map((memory) => [fingerprint(memory.memory, memory.subject), memory]));
   const unique = [...new Map(facts.map((fact) => [fact.fingerprint, fact])).values()];
   const last = lastOfEachSlot(unique);
   const resolutions = unique.map((fact) =>
-    resolveOne(last.has(fact) ? fact : withoutSlot(fact), stored, byFingerprint.get(fact.fingerprint)),
+    resolveOne(last.has(fact) ? fact : withoutSlot(fact), stored, byFingerprint.get(fact.fingerprint), saidAt),
   );
   const replaced = new Set(resolutions.flatMap((resolution) => (resolution.action === "supersede" ? [resolution.memoryId] : [])));
   const confirmed = new Set<string>();
@@ -36,7 +37,7 @@ export function resolve(facts: Fact[], stored: Memory[]): Resolution[] {
   });
 }
 
-function resolveOne(fact: Fact, stored: Memory[], same: Memory | undefined): Resolution {
+function resolveOne(fact: Fact, stored: Memory[], same: Memory | undefined, saidAt: Date | null): Resolution {
   if (fact.quarantined) {
     return { action: "add", fact: withoutSlot(fact) };
   }
@@ -52,7 +53,8 @@ function resolveOne(fact: Fact, stored: Memory[], same: Memory | undefined): Res
   if (!holder) {
     return { action: "add", fact };
   }
-  const mayReplace = fact.quote === null || holders.every((memory) => memory.origin !== "MANUAL");
+  const isOlder = saidAt !== null && holders.some((memory) => memory.validFrom > saidAt);
+  const mayReplace = fact.quote === null || (!isOlder && holders.every((memory) => memory.origin !== "MANUAL"));
   return mayReplace && (!isDenied(fact.memory) || denies(fact.memory, holder.memory))
     ? { action: "supersede", fact, memoryId: holder.memoryId }
     : { action: "add", fact: withoutSlot(fact) };

@@ -1,14 +1,14 @@
 /** What happens to one message. Start reading here. */
 
 import { v7 as uuid } from "uuid";
-import { AppError, toFailure } from "../errors.ts";
+import { AppError, storable, toFailure } from "../errors.ts";
 import type { AgentDefinition, AgentRegistry } from "./agents.ts";
 import type { ChatModel, EventLog, EventWriter, KnowledgeStore, Log, MemoryStore, RunOutcome, RunStore, SessionStore } from "./ports.ts";
 import { LeaseLost } from "./ports.ts";
 import { composePrompt } from "./prompt.ts";
 import { recall } from "./recall.ts";
 import { ReplyText } from "./reply-text.ts";
-import type { Run, RunLease, TokenUsage } from "./types.ts";
+import type { Run, RunEventBody, RunLease, TokenUsage } from "./types.ts";
 
 export interface RunDeps {
   agents: AgentRegistry;
@@ -24,32 +24,71 @@ export interface RunDeps {
 /** Why an executor stops before the reply is complete; given as the reason of its signal's abort. */
 export type StopReason = "cancelled" | "stopping";
 
+/** How often the end of a run is tried to be stored, and how long is waited for a database that is away (ms). */
+const FINISH_ATTEMPTS = 4;
+const FINISH_DELAY = 1_000;
+
 /** At most this many passages of documents are looked for. */
 const PASSAGES = 5;
 
 /**
- * Carries out an accepted run to its end. Whatever goes wrong with the reply becomes the run's outcome; throws only when
+ * Carries out an accepted run to its end; true when its reply is complete. Whatever goes wrong with the reply becomes the run's outcome; throws only when
  * that cannot be stored, and LeaseLost when another process has the run.
  */
-export async function carryOut(lease: RunLease, run: Run, message: string, deps: RunDeps, signal: AbortSignal): Promise<void> {
-  const agent = deps.agents.get(run.agentId);
+export async function carryOut(lease: RunLease, run: Run, message: string, deps: RunDeps, signal: AbortSignal): Promise<boolean> {
   const events = deps.events.writer(lease);
   const reply = new ReplyText(uuid(), events);
   let outcome: RunOutcome;
   try {
+    const agent = deps.agents.get(run.agentId);
     const prompt = await prepare(run, message, agent, events, deps);
-    const { usage, model } = await answer(prompt, agent, reply, deps, signal);
-    outcome = { ...reply.finish(), status: "COMPLETED", usage, model, summarizeEvery: agent.summarizes ? agent.summarizeEvery : null };
+    const answered = await answer(prompt, agent, reply, deps, signal);
+    outcome = { ...reply.finish(), status: "COMPLETED", ...answered, summarizeEvery: agent.summarizes ? agent.summarizeEvery : null };
   } catch (error) {
     if (error instanceof LeaseLost) {
       throw error;
     }
     outcome = { ...reply.finish(), ...failed(error, signal, run, deps.log) };
   }
-  await events.flush();
-  const closing = await deps.runs.finish(lease, outcome);
-  deps.events.announce(lease.userId, closing ?? []);
-  deps.log.info({ runId: run.runId, status: outcome.status }, "run ended");
+  await close(lease, outcome, await restOf(events), deps);
+  return outcome.status === "COMPLETED";
+}
+
+/** The events not written yet. When earlier ones could not be written, there is no order left to keep: none. */
+async function restOf(events: EventWriter): Promise<RunEventBody[]> {
+  try {
+    return await events.takeRest();
+  } catch (error) {
+    if (error instanceof LeaseLost) {
+      throw error;
+    }
+    return [];
+  }
+}
+
+/** Stores how the run ended. A database that is away for a moment is waited for; what it refuses to hold is replaced by a failure it can. */
+async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[], deps: RunDeps): Promise<void> {
+  const { runId } = lease;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const closing = await deps.runs.finish(lease, outcome, rest);
+      deps.events.announce(lease.userId, closing ?? []);
+      deps.log.info({ runId, status: outcome.status }, "run ended");
+      return;
+    } catch (error) {
+      if (attempt === FINISH_ATTEMPTS) {
+        throw error;
+      }
+      if (error instanceof AppError) {
+        await new Promise((resolve) => setTimeout(resolve, FINISH_DELAY));
+      } else {
+        const errorId = uuid();
+        deps.log.error({ runId, errorId, err: error }, "the end of a run could not be stored as it was");
+        outcome = { reply: "", messageId: outcome.messageId, status: "FAILED", error: toFailure(error, errorId) };
+        rest = [];
+      }
+    }
+  }
 }
 
 /** Gathers what the reply may use, and says so before the model is asked. */
@@ -93,12 +132,28 @@ async function answer(
         reply.addReasoning(part.delta);
         break;
       case "finish":
-        return part;
+        return finished(part, reply);
       default:
         part satisfies never;
     }
   }
   throw new AppError("MODEL_BAD_RESPONSE", "The model's reply was cut off. Send the message again.");
+}
+
+function finished(part: { usage: TokenUsage; model: string }, reply: ReplyText): { usage: TokenUsage; model: string } {
+  if (reply.finish().reply === "") {
+    throw new AppError(
+      "MODEL_BAD_RESPONSE",
+      "The model answered with nothing that can be shown. Send the message again, or try another model.",
+    );
+  }
+  const { inputTokens, outputTokens, estimated } = part.usage;
+  return { usage: { inputTokens: counted(inputTokens), outputTokens: counted(outputTokens), estimated }, model: storable(part.model) };
+}
+
+/** What a server says it counted, as a number the API can carry. */
+function counted(tokens: number): number {
+  return Number.isFinite(tokens) ? Math.min(Math.max(0, Math.round(tokens)), 2 ** 31 - 1) : 0;
 }
 
 function failed(error: unknown, signal: AbortSignal, run: Run, log: Log) {
@@ -111,6 +166,8 @@ function failed(error: unknown, signal: AbortSignal, run: Run, log: Log) {
   }
   const errorId = error instanceof AppError ? null : uuid();
   const failure = toFailure(error, errorId);
-  log.warn({ runId: run.runId, code: failure.code, errorId, err: error }, "run failed");
+  // A model server's own words may repeat what the user wrote.
+  log.debug({ runId: run.runId, err: error }, "why the run failed");
+  log.warn({ runId: run.runId, code: failure.code, errorId, ...(errorId !== null && { err: error }) }, "run failed");
   return { status: "FAILED" as const, error: failure };
 }

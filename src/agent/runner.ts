@@ -2,6 +2,7 @@
 
 import { v7 as uuid } from "uuid";
 import { AppError } from "../errors.ts";
+import type { AgentDefinition } from "./agents.ts";
 import { worthExtracting } from "./gate.ts";
 import { requestFingerprint } from "./input.ts";
 import { LeaseLost, type Runner } from "./ports.ts";
@@ -11,8 +12,8 @@ import { isTerminal, type Run, type RunLease, type RunRequest, type RunStage, ty
 export interface RunnerOptions {
   /** True when no other process can have the database: every lease found at the start is of a dead one. */
   alone: boolean;
-  /** Called when a run has ended: its jobs may be claimed. */
-  onEnded: () => void;
+  /** Called when a run has ended: its jobs may be claimed. `answered`: a model has written its reply. */
+  onEnded: (answered: boolean) => void;
 }
 
 /** How often queued runs are looked for although nothing woke us (ms), and leases are renewed and reaped. */
@@ -38,7 +39,7 @@ export class ProcessRunner implements Runner {
   }
 
   async start(): Promise<void> {
-    await this.#reap(this.#options.alone);
+    await this.#reap(this.#options.alone).catch((error: unknown) => this.#report(error));
     this.#timers = [
       setInterval(() => void this.#claimQueued(), CLAIM_INTERVAL),
       setInterval(() => void this.#keepLeases(), LEASE_INTERVAL),
@@ -52,14 +53,16 @@ export class ProcessRunner implements Runner {
       throw new AppError("SERVICE_UNAVAILABLE", "The server is stopping. Send the message again in a moment.");
     }
     const agent = this.#deps.agents.get(request.agentId);
+    const skipped = whyNotLearn(request, agent);
     const { run, created, lease, events } = await this.#deps.runs.accept(request.userId, {
       request,
       sessionId: request.sessionId ?? uuid(),
       runId: uuid(),
       messageId: uuid(),
       fingerprint: requestFingerprint(request),
-      extract: request.memory === "ON" && agent.remembers && worthExtracting(request.message),
+      extract: skipped === null,
     });
+    this.#deps.log.debug({ runId: run.runId, sessionId: run.sessionId, created, extract: skipped ?? "yes" }, "run accepted");
     this.#deps.events.announce(request.userId, events);
     if (lease) {
       this.#execute(lease, run, request.message);
@@ -70,14 +73,20 @@ export class ProcessRunner implements Runner {
   }
 
   async wait(user: UserId, runId: string, stage: RunStage, signal: AbortSignal): Promise<Run> {
-    if (stage !== "ACCEPTED") {
-      await this.#waitFor(user, runId, stage, AbortSignal.any([signal, this.#closing.signal]));
+    const patience = AbortSignal.any([signal, this.#closing.signal]);
+    const executing = this.#executing.get(key(user, runId));
+    if (executing && stage !== "ACCEPTED") {
+      await untilAborted(executing.ended, patience);
     }
-    const run = await this.#deps.runs.get(user, runId);
-    if (!run) {
-      throw runNotFound();
+    const run = await this.#find(user, runId);
+    if (hasReached(run, stage)) {
+      return run;
     }
-    return run;
+    const deadline = stage === "MEMORY" ? AbortSignal.any([patience, AbortSignal.timeout(MEMORY_DEADLINE)]) : patience;
+    for await (const _ of this.#deps.events.follow(user, runId, run.lastSequence, stage === "MEMORY" ? "MEMORY" : "REPLY", deadline)) {
+      // Only the end matters.
+    }
+    return this.#find(user, runId);
   }
 
   async cancel(user: UserId, runId: string): Promise<Run> {
@@ -121,14 +130,17 @@ export class ProcessRunner implements Runner {
       // Its lease is no longer renewed, so the run ends as INTERRUPTED once the database answers again.
       .catch((error: unknown) => {
         if (error instanceof LeaseLost) {
-          this.#deps.log.warn({ runId: run.runId }, "another process took this run; what that one writes counts");
+          this.#deps.log.warn(
+            { runId: run.runId },
+            "this run was taken by another process, or its session was deleted: nothing more is written here",
+          );
         } else {
           this.#report(error);
         }
       })
-      .then(() => {
+      .then((answered) => {
         this.#executing.delete(name);
-        this.#options.onEnded();
+        this.#options.onEnded(answered === true);
         return this.#stopping ? undefined : void this.#claimQueued();
       });
     this.#executing.set(name, { lease, controller, ended });
@@ -137,7 +149,8 @@ export class ProcessRunner implements Runner {
   async #whenBusy(request: RunRequest, run: Run): Promise<void> {
     if (request.onBusy === "INTERRUPT") {
       const active = await this.#deps.runs.active(request.userId, run.sessionId);
-      for (const earlier of active.filter((other) => other.turn < run.turn)) {
+      // The latest first: the end of the one being answered would let those behind it begin.
+      for (const earlier of active.filter((other) => other.turn < run.turn).toReversed()) {
         await this.cancel(request.userId, earlier.runId);
       }
     }
@@ -161,23 +174,22 @@ export class ProcessRunner implements Runner {
       this.#claimAgain = false;
       const lease = await this.#deps.runs.claim();
       if (lease) {
-        const { run, message } = await this.#deps.runs.input(lease);
+        const { run, message, cancelRequested } = await this.#deps.runs.input(lease);
         this.#execute(lease, run, message.content);
+        if (cancelRequested) {
+          this.#executing.get(key(lease.userId, lease.runId))?.controller.abort("cancelled" satisfies StopReason);
+        }
         this.#claimAgain = true;
       }
     }
   }
 
-  async #waitFor(user: UserId, runId: string, stage: "REPLY" | "MEMORY", signal: AbortSignal): Promise<void> {
-    const executing = this.#executing.get(key(user, runId));
-    if (stage === "REPLY" && executing) {
-      await untilAborted(executing.ended, signal);
-      return;
+  async #find(user: UserId, runId: string): Promise<Run> {
+    const run = await this.#deps.runs.get(user, runId);
+    if (!run) {
+      throw runNotFound();
     }
-    const patience = stage === "MEMORY" ? AbortSignal.any([signal, AbortSignal.timeout(MEMORY_DEADLINE)]) : signal;
-    for await (const _ of this.#deps.events.follow(user, runId, 0, stage, patience)) {
-      // Only the end matters.
-    }
+    return run;
   }
 
   async #keepLeases(): Promise<void> {
@@ -202,12 +214,24 @@ export class ProcessRunner implements Runner {
     for (const { userId, events } of await this.#deps.runs.reap(everyLease)) {
       this.#deps.events.announce(userId, events);
     }
-    this.#options.onEnded();
+    this.#options.onEnded(false);
   }
 
   #report(error: unknown): void {
     this.#deps.log.error({ err: error }, "runs could not be looked after; trying again");
   }
+}
+
+/** Why nothing is to be learned from a message; null when something may be. */
+function whyNotLearn(request: RunRequest, agent: AgentDefinition): string | null {
+  if (request.memory === "OFF" || !agent.remembers) {
+    return request.memory === "OFF" ? "no: memory is off for this run" : "no: this agent does not remember";
+  }
+  return worthExtracting(request.message) ? null : "no: nothing to remember in it (a greeting, a bare question, a request or code)";
+}
+
+function hasReached(run: Run, stage: RunStage): boolean {
+  return stage === "ACCEPTED" || (isTerminal(run.status) && (stage === "REPLY" || run.memoryUpdate.status !== "PENDING"));
 }
 
 function key(user: UserId, runId: string): string {

@@ -1,12 +1,13 @@
 /** The job that keeps a session's summary up to date, a few turns at a time. */
 
-import type { ChatModel, JobStore, Log, SessionStore } from "./ports.ts";
+import type { ChatModel, JobStore, Log, SessionFeed, SessionStore } from "./ports.ts";
 import { summarizeTurns } from "./summarize.ts";
 import type { JobLease } from "./types.ts";
 
 export interface SumUpDeps {
   sessions: SessionStore;
   jobs: JobStore;
+  feed: SessionFeed;
   model: ChatModel;
   log: Log;
   /** Model of summaries; null: the server's. */
@@ -21,6 +22,8 @@ export async function sumUpSession(job: JobLease, deps: SumUpDeps, signal: Abort
   const last = found?.messages.at(-1);
   if (!found || !last) {
     await deps.jobs.complete(job);
+    deps.feed.announce(job.userId, sessionId);
+    deps.log.debug({ sessionId }, "no summary written: nothing new to sum up");
     return;
   }
   const { summary, topics, usage } = await summarizeTurns(
@@ -29,6 +32,11 @@ export async function sumUpSession(job: JobLease, deps: SumUpDeps, signal: Abort
     signal,
   );
   const coveredTurn = Math.ceil(last.sequence / 2);
-  await deps.sessions.saveSummary(job, sessionId, { summary, topics, updatedAt: new Date().toISOString(), coveredTurn });
+  const saved = await deps.sessions.saveSummary(job, sessionId, { summary, topics, updatedAt: new Date().toISOString(), coveredTurn });
+  if (!saved) {
+    // The session was deleted meanwhile, or another process has the job.
+    return;
+  }
+  deps.feed.announce(job.userId, sessionId);
   deps.log.info({ sessionTurns: coveredTurn, usage }, "session summarized");
 }

@@ -147,6 +147,17 @@ export interface SessionSummary {
   coveredTurn: number;
 }
 
+/** CURRENT: how it is when the watching begins. */
+export type SessionChangeKind = "CURRENT" | "SUMMARIZED" | "RENAMED" | "DELETED";
+
+/** What somebody who watches a session is shown. */
+export interface SessionChange {
+  kind: SessionChangeKind;
+  /** As it is now; of a deleted one, as it was last seen. */
+  session: Session;
+  at: Date;
+}
+
 export interface Memory {
   userId: UserId;
   memoryId: string;
@@ -192,6 +203,8 @@ export interface MemoryVersion {
   memory: string;
   topics: string[];
   status: MemoryStatus;
+  pinned: boolean;
+  expiresAt: Date | null;
 }
 
 export interface MemoryChange {

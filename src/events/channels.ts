@@ -1,47 +1,82 @@
-/** Wakes whoever follows a run in this process, and keeps its latest events at hand for them. */
+/** Wakes whoever follows something in this process. Followers are told that there is news, and look for themselves: nothing is pushed. */
 
-import type { RunEvent, UserId } from "../agent/types.ts";
+import type { RunEvent } from "../agent/types.ts";
 
 /** Events kept per followed run; who is further behind reads the database. */
 const RING_SIZE = 1_024;
 
-export class Channels {
-  readonly #channels = new Map<string, Channel>();
+/** The channels that have followers, by name. */
+export class Channels<C extends Channel> {
+  readonly #channels = new Map<string, C>();
+  readonly #make: (key: string) => C;
 
-  /** Joins the followers of a run; `leave` when done. */
-  enter(user: UserId, runId: string): Channel {
-    const key = JSON.stringify([user, runId]);
-    const channel = this.#channels.get(key) ?? new Channel(key);
+  constructor(make: (key: string) => C) {
+    this.#make = make;
+  }
+
+  /** Joins the followers of what has this name, the user first; `leave` when done. */
+  enter(...name: string[]): C {
+    const key = JSON.stringify(name);
+    const channel = this.#channels.get(key) ?? this.#make(key);
     this.#channels.set(key, channel);
     channel.followers++;
     return channel;
   }
 
-  leave(channel: Channel): void {
+  leave(channel: C): void {
     if (--channel.followers === 0) {
       this.#channels.delete(channel.key);
     }
   }
 
-  /** Hands committed events of one or more runs of a user to their followers. */
-  publish(user: UserId, events: RunEvent[]): void {
-    for (const event of events) {
-      this.#channels.get(JSON.stringify([user, event.runId]))?.add(event);
-    }
+  /** The channel of this name; null when nobody follows it. */
+  find(...name: string[]): C | null {
+    return this.#channels.get(JSON.stringify(name)) ?? null;
   }
 }
 
-/** The followers of one run. */
+/** The followers of one thing. */
 export class Channel {
   readonly key: string;
   followers = 0;
-  /** The latest events, without a gap between them. */
-  #ring: RunEvent[] = [];
-  #next = Promise.withResolvers<void>();
+  #news = Promise.withResolvers<void>();
 
   constructor(key: string) {
     this.key = key;
   }
+
+  wake(): void {
+    this.#news.resolve();
+    this.#news = Promise.withResolvers();
+  }
+
+  /** Resolves at the next news; take it before looking, so that none slips in between. */
+  news(): Promise<void> {
+    return this.#news.promise;
+  }
+
+  /** Waits for `news`, at most `milliseconds`, or until `signal` aborts. True when there was news. */
+  async wait(news: Promise<void>, milliseconds: number, signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) {
+      return false;
+    }
+    const stopped = Promise.withResolvers<false>();
+    const stop = (): void => stopped.resolve(false);
+    const timer = setTimeout(stop, milliseconds);
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      return await Promise.race([news.then(() => true), stopped.promise]);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+    }
+  }
+}
+
+/** The followers of one run, with its latest events at hand for them. */
+export class RunChannel extends Channel {
+  /** The latest events, without a gap between them. */
+  #ring: RunEvent[] = [];
 
   add(event: RunEvent): void {
     const last = this.#ring.at(-1);
@@ -52,8 +87,7 @@ export class Channel {
     if (this.#ring.length > RING_SIZE) {
       this.#ring.shift();
     }
-    this.#next.resolve();
-    this.#next = Promise.withResolvers();
+    this.wake();
   }
 
   /** The events after `sequence`; null when this ring cannot tell, because it holds nothing or begins later. */
@@ -63,24 +97,5 @@ export class Channel {
       return null;
     }
     return this.#ring.slice(sequence + 1 - first.sequence);
-  }
-
-  /** Resolves at the next event; take it before looking, so that none slips in between. */
-  nextEvent(): Promise<void> {
-    return this.#next.promise;
-  }
-
-  /** Waits for `woken`, at most `milliseconds`, or until `signal` aborts. True when woken. */
-  async wait(woken: Promise<void>, milliseconds: number, signal: AbortSignal): Promise<boolean> {
-    const stopped = Promise.withResolvers<false>();
-    const stop = (): void => stopped.resolve(false);
-    const timer = setTimeout(stop, milliseconds);
-    signal.addEventListener("abort", stop, { once: true });
-    try {
-      return await Promise.race([woken.then(() => true), stopped.promise]);
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", stop);
-    }
   }
 }

@@ -44,7 +44,7 @@ export class GroupWriter {
       this.#timer = null;
     }
     this.#writing = true;
-    const writers = [...this.#waiting].filter((writer) => !writer.failed);
+    const writers = [...this.#waiting].filter((writer) => writer.due);
     this.#waiting.clear();
     const batches = writers.map((writer) => writer.take());
     try {
@@ -79,6 +79,7 @@ class RunWriter implements EventWriter {
   #pending: RunEventBody[] = [];
   #requestsModel = false;
   #begunText = false;
+  #firstText = false;
   #error: unknown = null;
   /** Settles with the write that will take what is pending; null while nobody waits for it. */
   #next: PromiseWithResolvers<void> | null = null;
@@ -90,14 +91,14 @@ class RunWriter implements EventWriter {
     this.#schedule = schedule;
   }
 
-  /** True once a write has failed: what comes later must not be stored without what is missing. */
-  get failed(): boolean {
-    return this.#error !== null;
+  /** True when there is something to write. Once a write has failed, what comes later must not be stored without what is missing. */
+  get due(): boolean {
+    return this.#error === null && (this.#pending.length > 0 || this.#next !== null);
   }
 
-  /** True when somebody waits for what is pending. */
+  /** True when somebody waits for what is pending: this process, or a reader for the first words. */
   get urgent(): boolean {
-    return this.#next !== null;
+    return this.#next !== null || this.#firstText;
   }
 
   append(events: RunEventBody[], options: { requestsModel?: boolean } = {}): Promise<void> {
@@ -109,21 +110,26 @@ class RunWriter implements EventWriter {
   push(event: RunEventBody): void {
     this.#add([event]);
     const isText = event.type === "TextMessageContent";
-    this.#schedule(this, isText && !this.#begunText);
+    this.#firstText ||= isText && !this.#begunText;
     this.#begunText ||= isText;
+    this.#schedule(this, this.urgent);
   }
 
-  flush(): Promise<void> {
+  async takeRest(): Promise<RunEventBody[]> {
+    await this.#current?.promise;
     if (this.#error !== null) {
-      return Promise.reject(this.#error);
+      throw this.#error;
     }
-    return this.#pending.length > 0 ? this.#committed() : (this.#current?.promise ?? Promise.resolve());
+    const rest = this.#pending;
+    this.#pending = [];
+    return rest;
   }
 
   take(): { lease: RunLease; events: RunEventBody[]; requestsModel: boolean } {
     const batch = { lease: this.lease, events: this.#pending, requestsModel: this.#requestsModel };
     this.#pending = [];
     this.#requestsModel = false;
+    this.#firstText = false;
     this.#current = this.#next ?? Promise.withResolvers();
     // Whoever does not wait learns of a failed write from the next call.
     this.#current.promise.catch(() => undefined);

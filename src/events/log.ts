@@ -5,7 +5,7 @@
 
 import type { EventLog } from "../agent/ports.ts";
 import { isTerminal, type RunEvent, type UserId } from "../agent/types.ts";
-import { Channels } from "./channels.ts";
+import { Channels, RunChannel } from "./channels.ts";
 import type { EventPage, EventStore } from "./event-store.ts";
 import { GroupWriter } from "./group-writer.ts";
 
@@ -18,8 +18,12 @@ const TERMINAL_EVENTS: ReadonlySet<RunEvent["type"]> = new Set<RunEvent["type"]>
 const MEMORY_EVENTS: ReadonlySet<RunEvent["type"]> = new Set<RunEvent["type"]>(["MemoryUpdate", "MemoryUpdateFailed"]);
 
 export function createEventLog(store: EventStore): EventLog {
-  const channels = new Channels();
-  const announce = (user: UserId, events: RunEvent[]): void => channels.publish(user, events);
+  const channels = new Channels((key) => new RunChannel(key));
+  const announce = (user: UserId, events: RunEvent[]): void => {
+    for (const event of events) {
+      channels.find(user, event.runId)?.add(event);
+    }
+  };
   const writers = new GroupWriter(store, announce);
 
   return {
@@ -31,23 +35,25 @@ export function createEventLog(store: EventStore): EventLog {
       let ask = true;
       try {
         while (!signal.aborted) {
-          const woken = channel.nextEvent();
+          // Taken before looking, so that nothing slips in between.
+          const news = channel.news();
           const live: RunEvent[] | null = ask ? null : channel.eventsAfter(cursor);
           const page: EventPage = live ? { events: live, run: null } : await store.read(user, runId, cursor, PAGE_SIZE);
-          ask = false;
+          let ended = false;
           for (const event of page.events) {
             if (event.sequence > cursor + 1) {
               yield snapshot(runId, event.sequence - 1);
             }
             cursor = event.sequence;
             yield event;
-            if (signal.aborted || MEMORY_EVENTS.has(event.type) || (until === "REPLY" && TERMINAL_EVENTS.has(event.type))) {
+            ended ||= TERMINAL_EVENTS.has(event.type);
+            if (signal.aborted || MEMORY_EVENTS.has(event.type) || (until === "REPLY" && ended)) {
               return;
             }
-            // Whether memory work will follow is for the run's row to say.
-            ask ||= TERMINAL_EVENTS.has(event.type);
           }
-          if (page.events.length > 0) {
+          // Whether memory work follows the end is for the run's row to say.
+          ask = live !== null && ended;
+          if (live ? live.length > 0 : mayHoldMore(page, cursor)) {
             continue;
           }
           if (!live && isOver(page, until)) {
@@ -56,13 +62,18 @@ export function createEventLog(store: EventStore): EventLog {
             }
             return;
           }
-          ask = !(await channel.wait(woken, POLL_INTERVAL, signal));
+          ask = !(await channel.wait(news, POLL_INTERVAL, signal));
         }
       } finally {
         channels.leave(channel);
       }
     },
   };
+}
+
+/** True when the database held more events at that moment than were read. */
+function mayHoldMore({ events, run }: EventPage, cursor: number): boolean {
+  return events.length > 0 && run !== null && cursor < run.lastSequence;
 }
 
 /** True when no event will come any more. */

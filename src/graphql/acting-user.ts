@@ -17,11 +17,19 @@ export interface RequestContext {
 }
 
 /** The user to act for: the one asked for, once the caller may act for them. Never everyone. Throws BAD_USER_INPUT. */
-export function actingUser({ identity }: Pick<RequestContext, "identity">, requested: string | null | undefined): UserId {
+export function actingUser(
+  { identity, services }: Pick<RequestContext, "identity" | "services">,
+  requested: string | null | undefined,
+): UserId {
   switch (identity.kind) {
     case "anonymous":
       if (requested == null) {
-        throw badInput("userId", "is missing. Send the userId argument: this server asks for no tokens, so it cannot know who you are.");
+        const refusal = badInput(
+          "userId",
+          "is missing. Send the userId argument: this server asks for no tokens, so it cannot know who you are.",
+        );
+        services.status.noteRefusal(refusal);
+        throw refusal;
       }
       return userId(requested);
     default:

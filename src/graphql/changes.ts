@@ -1,8 +1,8 @@
-import type { Services } from "../agent/ports.ts";
-import type { Memory, MemoryChange, UserId } from "../agent/types.ts";
+import type { ChangedMemory, Services } from "../agent/ports.ts";
+import type { UserId } from "../agent/types.ts";
 
 /** A change with the memory as it is now. */
-export type ChangeView = MemoryChange & { memory: Memory };
+export type ChangeView = ChangedMemory;
 
 /** What a run changed, each with its memory, in two reads. A change whose memory was forgotten meanwhile is left out. */
 export async function changesOfRun(services: Services, user: UserId, runId: string): Promise<ChangeView[]> {

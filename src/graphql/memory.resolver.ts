@@ -1,14 +1,18 @@
-import { Arg, Args, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from "type-graphql";
-import { addMemory } from "../agent/add-memories.ts";
+import { Arg, Args, Ctx, FieldResolver, ID, Int, Query, Resolver, Root } from "type-graphql";
 import { checkId } from "../agent/input.ts";
 import type { MemoryFilter, MemoryOrder } from "../agent/ports.ts";
+import { type MemoryMatch, searchMemories } from "../agent/search-memories.ts";
 import type { Memory, MemoryEvidence, Message, UserId } from "../agent/types.ts";
 import { actingUser, type RequestContext } from "./acting-user.ts";
 import type { ChangeView } from "./changes.ts";
 import { checkLimit, connectionOf, PageArgs, pageRequest } from "./connection.ts";
 import { MemoryOrderEnum } from "./memory.enums.ts";
-import { AddMemoryInput, MemoryFilterInput, memoryFilter } from "./memory.inputs.ts";
-import { MemoryChangeType, MemoryConnectionType, MemoryEvidenceType, MemoryPayloadType, MemoryType } from "./memory.types.ts";
+import { MemoryFilterInput, memoryFilter } from "./memory.inputs.ts";
+import { MemoryChangeType, MemoryConnectionType, MemoryEvidenceType, MemoryType, TopicCountType } from "./memory.types.ts";
+import { MemoryMatchType } from "./memory-search.types.ts";
+
+/** More topics than anybody reads. */
+const MAX_TOPIC_COUNTS = 1_000;
 
 type MemoryConnectionView = ReturnType<typeof connectionOf<Memory>> & { sequence: number; userId: UserId; filter: MemoryFilter };
 
@@ -46,15 +50,29 @@ export class MemoryResolver {
     return context.services.memories.get(actingUser(context, userId), checkId(memoryId, "memoryId"));
   }
 
-  @Mutation(() => MemoryPayloadType, {
-    description: "Write down a memory yourself. No model is asked. One that is already there is confirmed instead.",
+  @Query(() => [TopicCountType], {
+    description: "The topics of a user's active memories, most used first, then by name; at most 1,000.",
   })
-  async addMemory(
-    @Arg("input", () => AddMemoryInput, { description: "What to remember." }) input: AddMemoryInput,
+  memoryTopics(
+    @Arg("userId", () => ID, { nullable: true, description: "Whose topics; leave out for your own." }) userId: string | null,
     @Ctx() context: RequestContext,
-  ): Promise<{ memory: Memory; change: ChangeView }> {
-    const { memory, change } = await addMemory(actingUser(context, input.userId), input, context.services.memories);
-    return { memory, change: { ...change, memory } };
+  ): Promise<TopicCountType[]> {
+    return context.services.memories.topics(actingUser(context, userId), MAX_TOPIC_COUNTS);
+  }
+
+  @Query(() => [MemoryMatchType], {
+    description: "Find memories by words and by topics, best first, the way a run recalls them. Empty when nothing fits.",
+  })
+  searchMemories(
+    @Arg("userId", () => ID, { nullable: true, description: "Whose memories; leave out for your own." }) userId: string | null,
+    @Arg("query", () => String, { description: "What to look for, in plain words; of a long text, its start." }) query: string,
+    @Arg("filter", () => MemoryFilterInput, { nullable: true, description: "Search only among these." })
+    filter: MemoryFilterInput | null,
+    @Arg("limit", () => Int, { defaultValue: 10, description: "At most this many (1 to 100)." }) limit: number,
+    @Ctx() context: RequestContext,
+  ): Promise<MemoryMatch[]> {
+    const search = { query, filter: memoryFilter(filter), limit: checkLimit(limit, "limit") };
+    return searchMemories(actingUser(context, userId), search, context.services.memories);
   }
 
   @FieldResolver(() => MemoryType)

@@ -65,7 +65,9 @@ export class MemoryType {
   @Field(() => MemoryFeedbackEnum, { nullable: true, description: "What the user thinks of it; null when not rated." })
   feedback!: Memory["feedback"];
 
-  @Field(() => Int, { description: "Goes up by one with each change." })
+  @Field(() => Int, {
+    description: "Goes up by one with each change; send it as `expectedVersion` so as not to overwrite someone else's.",
+  })
   version!: Memory["version"];
 }
 
@@ -102,14 +104,20 @@ export class MemoryVersionType {
 
   @Field(() => MemoryStatusEnum, { description: "Its status." })
   status!: MemoryVersion["status"];
+
+  @Field(() => Boolean, { description: "Whether every run was given it." })
+  pinned!: MemoryVersion["pinned"];
+
+  @Field(() => DateTime, { nullable: true, description: "When it was to stop being used by itself; null for never." })
+  expiresAt!: MemoryVersion["expiresAt"];
 }
 
 @ObjectType("MemoryChange", {
   implements: NodeType,
-  description: "One change of one memory: in a memory's history, in the result of a mutation, and after a run.",
+  description: "One change of one memory: in a memory's history, in the result of a mutation, in `memoryEvents`, and after a run.",
 })
 export class MemoryChangeType {
-  @Field(() => Int, { description: "Counts up by one per user: the order in which things changed." })
+  @Field(() => Int, { description: "Counts up by one per user. The place to go on from: `memoryEvents(after:)`." })
   sequence!: MemoryChange["sequence"];
 
   @Field(() => ChangeKindEnum, { description: "What was done." })
@@ -151,8 +159,19 @@ export class MemoryConnectionType {
   @Field(() => PageInfoType, { description: "Where the page begins and ends." })
   pageInfo!: PageInfoType;
 
-  @Field(() => Int, { description: "Every change up to this one is in the page; one with a higher `sequence` may be new to you." })
+  @Field(() => Int, {
+    description: "The last change this page takes into account: pass it to `memoryEvents(after:)` and nothing is missed in between.",
+  })
   sequence!: number;
+}
+
+@ObjectType("TopicCount", { description: "A topic and how many active memories have it." })
+export class TopicCountType {
+  @Field(() => String, { description: "The topic, in lower case." })
+  topic!: string;
+
+  @Field(() => Int, { description: "How many active memories have it." })
+  count!: number;
 }
 
 @ObjectType("MemoryPayload", { description: "The memory after the change." })
@@ -162,4 +181,18 @@ export class MemoryPayloadType {
 
   @Field(() => MemoryChangeType, { nullable: true, description: "What was done; null when it was so already." })
   change!: MemoryChange | null;
+}
+
+@ObjectType("MemoriesPayload", { description: "The memories after the change." })
+export class MemoriesPayloadType {
+  @Field(() => [MemoryChangeType], {
+    description: "What was done to each memory, in the order of the input. Items that say the same share one change.",
+  })
+  changes!: MemoryChange[];
+}
+
+@ObjectType("ClearMemoriesPayload", { description: "What was cleared." })
+export class ClearMemoriesPayloadType {
+  @Field(() => Int, { description: "How many memories are gone." })
+  clearedCount!: number;
 }

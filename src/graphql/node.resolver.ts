@@ -1,5 +1,6 @@
 import type { GraphQLResolveInfo } from "graphql";
 import { Arg, Ctx, FieldResolver, ID, Info, Query, Resolver, Root } from "type-graphql";
+import type { AgentDefinition } from "../agent/agents.ts";
 import type { Services } from "../agent/ports.ts";
 import type { Memory, MemoryChange, Message, Run, Session, UserId } from "../agent/types.ts";
 import { actingUser, type RequestContext } from "./acting-user.ts";
@@ -11,9 +12,14 @@ import { NodeType, type NodeValue } from "./node.types.ts";
 interface NodeLoader {
   keys(value: object): string[];
   load(services: Services, user: UserId, keys: string[]): Promise<object | null | undefined>;
+  /** True for what belongs to no user. */
+  shared?: boolean;
 }
 
-const LOADERS: ReadonlyMap<string, NodeLoader> = new Map([
+/** Stands where the user does in the id of what belongs to none. */
+const NOBODY = "-" as UserId;
+
+const LOADERS: ReadonlyMap<string, NodeLoader> = new Map<string, NodeLoader>([
   [
     "Run",
     loader<Run>(
@@ -36,6 +42,16 @@ const LOADERS: ReadonlyMap<string, NodeLoader> = new Map([
       ({ memories }, user, [memoryId = ""]) => memories.get(user, memoryId),
     ),
   ],
+  [
+    "Agent",
+    {
+      ...loader<AgentDefinition>(
+        (agent) => [agent.agentId],
+        async ({ agents }, _, [agentId = ""]) => agents.find(agentId),
+      ),
+      shared: true,
+    },
+  ],
   ["MemoryChange", loader<MemoryChange>((change) => [change.changeId], findChange)],
 ]);
 
@@ -50,17 +66,19 @@ export class NodeResolver {
     @Ctx() context: RequestContext,
   ): Promise<NodeValue | null> {
     const key = decodeId(id);
-    const found = key && (await LOADERS.get(key.type)?.load(context.services, actingUser(context, key.userId), key.keys));
+    const loader = key && LOADERS.get(key.type);
+    const found = loader && (await loader.load(context.services, loader.shared ? NOBODY : actingUser(context, key.userId), key.keys));
     return key && found ? { ...found, __typename: key.type } : null;
   }
 
   @FieldResolver(() => ID)
-  id(@Root() value: { userId: UserId }, @Info() { parentType }: GraphQLResolveInfo): string {
-    const keys = LOADERS.get(parentType.name)?.keys(value);
-    if (!keys) {
+  id(@Root() value: { userId?: UserId }, @Info() { parentType }: GraphQLResolveInfo): string {
+    const loader = LOADERS.get(parentType.name);
+    const owner = loader?.shared ? NOBODY : value.userId;
+    if (!loader || owner === undefined) {
       throw new Error(`${parentType.name} is a Node, but nothing says how to name one`);
     }
-    return encodeId(parentType.name, value.userId, ...keys);
+    return encodeId(parentType.name, owner, ...loader.keys(value));
   }
 }
 

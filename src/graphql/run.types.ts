@@ -1,6 +1,7 @@
 import { Field, ID, Int, ObjectType } from "type-graphql";
 import type { MemoryChange, MemoryUpdateStatus, Message, Recall, Run, RunStatus, TokenUsage } from "../agent/types.ts";
 import type { Failure } from "../errors.ts";
+import { PageInfoType } from "./connection.ts";
 import { defineEnum } from "./enum.ts";
 import { FailureType } from "./failure.types.ts";
 import { MemoryChangeType } from "./memory.types.ts";
@@ -103,6 +104,24 @@ export class RunType {
 
   @Field(() => RunMemoryUpdateType, { description: "What it taught the server about the user." })
   memoryUpdate!: RunMemoryUpdateType;
+}
+
+@ObjectType("RunEdge", { description: "A run in a list." })
+export class RunEdgeType {
+  @Field(() => String, { description: "The place in the list." })
+  cursor!: string;
+
+  @Field(() => RunType, { description: "The run." })
+  node!: Run;
+}
+
+@ObjectType("RunConnection", { description: "One page of runs." })
+export class RunConnectionType {
+  @Field(() => [RunEdgeType], { description: "The runs with their cursors." })
+  edges!: RunEdgeType[];
+
+  @Field(() => PageInfoType, { description: "Where the page begins and ends." })
+  pageInfo!: PageInfoType;
 }
 
 @ObjectType("RunPayload", { description: "The run, as far as it is." })

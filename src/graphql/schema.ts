@@ -1,6 +1,7 @@
 import "reflect-metadata";
 import type { GraphQLObjectType, GraphQLSchema } from "graphql";
 import { buildSchemaSync } from "type-graphql";
+import { AgentResolver } from "./agent.resolver.ts";
 import {
   EventResolver,
   eventRunResolvers,
@@ -10,17 +11,22 @@ import {
   TextMessageStartResolver,
 } from "./event.resolver.ts";
 import { MemoryConnectionResolver, MemoryResolver } from "./memory.resolver.ts";
+import { MemoryChangeResolver } from "./memory-change.resolver.ts";
 import { NodeResolver } from "./node.resolver.ts";
 import { RecallResolver } from "./recall.resolver.ts";
 import { RunMemoryUpdateResolver, RunResolver } from "./run.resolver.ts";
-import { MessageConnectionResolver, MessageResolver, SessionResolver } from "./session.resolver.ts";
+import { MessageConnectionResolver, MessageResolver, SessionConnectionResolver, SessionResolver } from "./session.resolver.ts";
+import { SessionChangeResolver } from "./session-change.resolver.ts";
+import { StatusResolver } from "./status.resolver.ts";
 
 /** The public contract, as `schema/schema.graphql` shows it. Resolvers find everything they need in the request's context. */
 export function buildGraphQLSchema(): GraphQLSchema {
   const schema = buildSchemaSync({
     resolvers: [
+      AgentResolver,
       EventResolver,
       MemoriesRecalledResolver,
+      MemoryChangeResolver,
       MemoryConnectionResolver,
       MemoryResolver,
       MemoryUpdateResolver,
@@ -31,7 +37,10 @@ export function buildGraphQLSchema(): GraphQLSchema {
       RunFinishedResolver,
       RunMemoryUpdateResolver,
       RunResolver,
+      SessionChangeResolver,
+      SessionConnectionResolver,
       SessionResolver,
+      StatusResolver,
       TextMessageStartResolver,
       ...eventRunResolvers,
     ],
@@ -48,7 +57,7 @@ export function buildGraphQLSchema(): GraphQLSchema {
   );
   describe(
     schema.getSubscriptionType(),
-    "What can be watched, over WebSocket (graphql-transport-ws). Every event is stored first: none is lost, and any can be asked for again by its sequence.",
+    "What can be watched, over WebSocket (graphql-transport-ws). What is shown is stored first. Events of runs and changes of memories can be asked for again by their sequence; a conversation begins with how it is.",
   );
   return schema;
 }

@@ -1,5 +1,5 @@
 import { Field, ID, Int, ObjectType } from "type-graphql";
-import type { Message, Session, SessionSummary } from "../agent/types.ts";
+import type { Message, Session, SessionChange, SessionChangeKind, SessionSummary } from "../agent/types.ts";
 import { PageInfoType } from "./connection.ts";
 import { defineEnum } from "./enum.ts";
 import { NodeType } from "./node.types.ts";
@@ -92,4 +92,60 @@ export class SessionType {
 
   @Field(() => SessionSummaryType, { nullable: true, description: "What it was about; null until there is enough to sum up." })
   summary!: SessionSummaryType | null;
+}
+
+@ObjectType("SessionEdge", { description: "A conversation in a list." })
+export class SessionEdgeType {
+  @Field(() => String, { description: "The place in the list." })
+  cursor!: string;
+
+  @Field(() => SessionType, { description: "The conversation." })
+  node!: Session;
+}
+
+@ObjectType("SessionConnection", { description: "One page of conversations." })
+export class SessionConnectionType {
+  @Field(() => [SessionEdgeType], { description: "The conversations with their cursors." })
+  edges!: SessionEdgeType[];
+
+  @Field(() => PageInfoType, { description: "Where the page begins and ends." })
+  pageInfo!: PageInfoType;
+}
+
+@ObjectType("SessionPayload", { description: "The conversation after the change." })
+export class SessionPayloadType {
+  @Field(() => SessionType, { description: "The conversation." })
+  session!: Session;
+}
+
+@ObjectType("DeletePayload", { description: "What was deleted." })
+export class DeletePayloadType {
+  @Field(() => ID, { description: "The cache key of what is gone: take it out of your cache." })
+  deletedId!: string;
+}
+
+export const SessionEventKindEnum = defineEnum<SessionChangeKind>(
+  "SessionEventKind",
+  "What happened to a conversation. New ones may be added.",
+  {
+    CURRENT: "Nothing yet: this is how it is when the watching begins, so that nothing is missed between reading and watching.",
+    SUMMARIZED: "Its summary was written anew.",
+    RENAMED: "It was given another title, or its title was taken away.",
+    DELETED: "It is gone. Always the last event.",
+  },
+);
+
+@ObjectType("SessionEvent", { description: "A change of a conversation, from `sessionEvents`." })
+export class SessionEventType {
+  @Field(() => SessionEventKindEnum, { description: "What happened." })
+  kind!: SessionChange["kind"];
+
+  @Field(() => DateTime, { description: "When it happened." })
+  at!: SessionChange["at"];
+
+  @Field(() => SessionType, { nullable: true, description: "The conversation as it is now; null once it is deleted." })
+  session!: Session | null;
+
+  @Field(() => ID, { nullable: true, description: "The cache key to take out of your cache; null unless it was deleted." })
+  deletedId!: string | null;
 }

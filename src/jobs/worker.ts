@@ -33,7 +33,7 @@ const PATIENT_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "STORAGE_FULL",
   "RATE_LIMITED",
 ]);
-const PATIENT_ATTEMPTS = 10;
+const PATIENT_ATTEMPTS = 290;
 const ATTEMPTS = 3;
 
 export class JobWorker {
@@ -43,13 +43,14 @@ export class JobWorker {
   #stopping = false;
   #claiming: Promise<void> | null = null;
   #claimAgain = false;
+  #modelWasAway = false;
 
   constructor(options: JobWorkerOptions) {
     this.#options = options;
   }
 
   async start(): Promise<void> {
-    await this.#options.jobs.reap(this.#options.alone);
+    await this.#options.jobs.reap(this.#options.alone).catch((error: unknown) => this.#report(error));
     this.#timers = [
       setInterval(() => this.poke(), CLAIM_INTERVAL),
       setInterval(() => void this.#keepLeases(), LEASE_INTERVAL),
@@ -68,6 +69,15 @@ export class JobWorker {
         .finally(() => {
           this.#claiming = null;
         });
+    }
+  }
+
+  /** A model has answered: jobs that failed because none did are tried again now, not when their delay is over. */
+  async modelAnswered(): Promise<void> {
+    if (this.#modelWasAway) {
+      this.#modelWasAway = false;
+      await this.#options.jobs.hurry();
+      this.poke();
     }
   }
 
@@ -126,11 +136,10 @@ export class JobWorker {
       }
       await tasks[job.kind](job, signal);
       log.debug({ jobId: job.jobId, kind: job.kind }, "job done");
+      await this.modelAnswered();
     } catch (error) {
-      // A job given up because the server stops is taken over when its lease runs out, without counting against it.
-      if (!signal.aborted) {
-        await this.#fail(job, exhausted, error);
-      }
+      // A job given up because the server stops does not count as tried.
+      await (signal.aborted ? this.#options.jobs.giveBack(job) : this.#fail(job, exhausted, error));
     }
   }
 
@@ -138,11 +147,14 @@ export class JobWorker {
     const { jobs, events, log } = this.#options;
     const errorId = error instanceof AppError ? null : uuid();
     const failure = { ...toFailure(error, errorId), retryable: true };
+    this.#modelWasAway ||= failure.code === "MODEL_UNAVAILABLE" || failure.code === "MODEL_TIMEOUT";
     const attempts = exhausted ? 0 : PATIENT_CODES.has(failure.code) ? PATIENT_ATTEMPTS : ATTEMPTS;
     const { dead, events: told } = await jobs.fail(job, failure, attempts);
     events.announce(job.userId, told);
+    // A model server's own words may repeat what the user wrote.
+    log.debug({ jobId: job.jobId, err: error }, "why the job failed");
     log.warn(
-      { jobId: job.jobId, kind: job.kind, attempt: job.attempt, code: failure.code, errorId, err: error },
+      { jobId: job.jobId, kind: job.kind, attempt: job.attempt, code: failure.code, errorId, ...(errorId !== null && { err: error }) },
       dead ? "job given up" : "job failed; it will be tried again",
     );
   }

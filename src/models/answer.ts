@@ -9,7 +9,7 @@ import type { Dialect } from "./dialect.ts";
 import { errorIn } from "./model-errors.ts";
 import type { OptionalField } from "./model-fault.ts";
 import { readJson } from "./read-json.ts";
-import { readCompletion, type Said } from "./wire.ts";
+import { readBody, readCompletion, type Said } from "./wire.ts";
 
 /** Room for an answer, in tokens. */
 const MAX_TOKENS = 1_024;
@@ -55,6 +55,9 @@ async function ask(request: ChatRequest, schema: AnswerSchema, { client, calls, 
     const body = { model, messages, ...optionalFields(schema, dialect) };
     const said = read(await client.chat.completions.create(body, { signal: watch.signal }));
     const value = answerIn(said);
+    if (value !== undefined) {
+      dialect.structuredOutput = dialect.accepts("response_format") ? "STRICT_SCHEMA" : "TEXT";
+    }
     return {
       value,
       flaw: value === undefined ? flawOf(said) : "",
@@ -86,7 +89,8 @@ function inWords({ name, schema }: AnswerSchema): string {
   return `Answer with JSON only, nothing before or after it, that keeps to the schema "${name}":\n${JSON.stringify(schema)}`;
 }
 
-function read(body: unknown): Said {
+function read(answer: unknown): Said {
+  const body = readBody(answer);
   const error = errorIn(body);
   if (error) {
     throw error;

@@ -4,7 +4,7 @@ import type { Deadlines, Watch } from "./deadlines.ts";
 import { type Dialect, Dialects } from "./dialect.ts";
 import { explain } from "./model-errors.ts";
 import { ModelFault, type OptionalField } from "./model-fault.ts";
-import { readModelIds } from "./wire.ts";
+import { readBody, readModelIds } from "./wire.ts";
 
 /** How often a request is sent before its failure is final. */
 const MOST_TRIES = 3;
@@ -52,7 +52,7 @@ export class Calls {
       const model = named ?? (await this.#choose(watch));
       const dialect = this.#dialects.of(model);
       try {
-        return await this.#retrying(watch, () => send(model, dialect));
+        return await this.#retrying(watch, MOST_TRIES, () => send(model, dialect));
       } catch (thrown) {
         const fault = this.#explain(thrown, watch);
         if (dialect.learn(fault.refused, fields)) {
@@ -72,18 +72,28 @@ export class Calls {
   }
 
   /** The ids of all models the server lists, those for embeddings included. */
-  async list(watch: Watch): Promise<string[]> {
+  async list(watch: Watch, mostTries = MOST_TRIES): Promise<string[]> {
     const { connection, deadlines } = this.#options;
     try {
-      return await this.#retrying(watch, async () => {
+      return await this.#retrying(watch, mostTries, async () => {
         watch.arm(deadlines.list, "did not list its models");
         const body: unknown = await connection.client.get("/models", { signal: watch.signal });
         watch.disarm();
-        return readModelIds(body);
+        return readModelIds(readBody(body));
       });
     } catch (thrown) {
       throw this.failure(thrown, watch);
     }
+  }
+
+  /** Which of the models it lists answers requests that name none; null when none of them chats. */
+  chosen(listed: readonly string[]): string | null {
+    return this.#options.model ?? this.#chosen ?? listed.find((id) => !NOT_FOR_CHAT.test(id)) ?? null;
+  }
+
+  /** What was learned about a model by asking. */
+  dialectOf(model: string): Dialect {
+    return this.#dialects.of(model);
   }
 
   /** The error to throw for what was thrown while `watch` was on. Throws `thrown` itself when it is a mistake of ours. */
@@ -106,7 +116,7 @@ export class Calls {
     return this.#chosen;
   }
 
-  async #retrying<T>(watch: Watch, attempt: () => Promise<T>): Promise<T> {
+  async #retrying<T>(watch: Watch, mostTries: number, attempt: () => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries++) {
       watch.check();
       try {
@@ -114,7 +124,7 @@ export class Calls {
       } catch (thrown) {
         const fault = this.#explain(thrown, watch);
         const wait = fault.retryAfter ?? this.#options.deadlines.backoff * 2 ** (tries - 1) * (1 - Math.random() / 2);
-        if (!fault.retry || tries === MOST_TRIES || wait > LONGEST_WAIT) {
+        if (!fault.retry || tries >= mostTries || wait > LONGEST_WAIT) {
           throw fault;
         }
         watch.disarm();

@@ -1,3 +1,4 @@
+import type { StructuredOutput } from "../agent/ports.ts";
 import { OPTIONAL_FIELDS, type OptionalField } from "./model-fault.ts";
 
 /** What was learned about a model and its server by asking; kept for as long as the process lives. */
@@ -5,6 +6,8 @@ export class Dialect {
   readonly #refused = new Set<OptionalField>();
   /** Whether replies begin inside a think block which the prompt template opened; null before the first reply. */
   opensThinking: boolean | null = null;
+  /** How its last readable answer in JSON was asked for; null before the first. */
+  structuredOutput: StructuredOutput | null = null;
 
   accepts(field: OptionalField): boolean {
     return !this.#refused.has(field);

@@ -1,5 +1,6 @@
 import type { OpenAI } from "openai";
-import type { ChatModel, ChatPart, ChatRequest } from "../agent/ports.ts";
+import type { ChatModel, ChatPart, ChatRequest, StructuredOutput } from "../agent/ports.ts";
+import { AppError } from "../errors.ts";
 import { askForJson } from "./answer.ts";
 import { Calls, type ModelEvent } from "./calls.ts";
 import { type ConnectionOptions, connect } from "./connection.ts";
@@ -20,6 +21,14 @@ export interface OpenAiOptions extends ConnectionOptions {
 export interface OpenAiModel extends ChatModel {
   /** The ids of all models the server lists, those for embeddings included. Throws as the other methods do. */
   list(signal: AbortSignal): Promise<string[]>;
+  /** Asks once whether a model server is there, and waits `milliseconds` at most: null when it lists its models, else why not. */
+  probe(milliseconds: number, signal: AbortSignal): Promise<AppError | null>;
+  /** The server's address as it may be shown. */
+  readonly address: string;
+  /** Which of the models it lists answers requests that name none; null when none of them chats. */
+  chosen(listed: readonly string[]): string | null;
+  /** How a model's last readable answer in JSON was asked for; null before the first. */
+  structuredOutput(model: string): StructuredOutput | null;
 }
 
 /**
@@ -73,7 +82,19 @@ export function createOpenAiModel(options: OpenAiOptions): OpenAiModel {
     answer: (request, schema, signal) =>
       guarded(signal, deadlines.answer, (watch) => askForJson(request, schema, { client, calls, watch, log })),
     list: (signal) => guarded(signal, deadlines.list, (watch) => calls.list(watch)),
+    probe: (milliseconds, signal) => guarded(signal, milliseconds, (watch) => calls.list(watch, 1)).then(() => null, expected),
+    address,
+    chosen: (listed) => calls.chosen(listed),
+    structuredOutput: (model) => calls.dialectOf(model).structuredOutput,
   };
+}
+
+/** A failure as a value; mistakes of ours are thrown. */
+function expected(error: unknown): AppError {
+  if (error instanceof AppError) {
+    return error;
+  }
+  throw error;
 }
 
 /** The chunks of a reply. Throws when the server answers with something else than a stream, which the SDK takes for an empty one. */

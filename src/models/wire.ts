@@ -49,6 +49,11 @@ export function readCompletion(value: unknown): Said {
   return flatten(choices[0]?.message, choices[0]?.finish_reason, rest);
 }
 
+/** A body as JSON, which the SDK gives as text when no header says that it is. Throws SyntaxError when it is not. */
+export function readBody(body: unknown): unknown {
+  return typeof body === "string" ? JSON.parse(body) : body;
+}
+
 /** Reads the ids of a list of models. Throws ZodError when it is of another shape. */
 export function readModelIds(value: unknown): string[] {
   return (modelList.parse(value).data ?? []).map((model) => model.id);

@@ -21,9 +21,19 @@ export function databaseError(error: unknown): unknown {
   return error;
 }
 
+/** True when the connection is gone or the server does not answer. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof Error && isConnectionFault(errorCode(error), error.message);
+}
+
 /** True when a unique key was hit. */
 export function isUniqueViolation(error: unknown): boolean {
   return error instanceof Error && errorCode(error) === "23505";
+}
+
+/** True when the transaction was ended because two waited for each other: it may be tried again. */
+export function isDeadlock(error: unknown): boolean {
+  return error instanceof Error && errorCode(error) === "40P01";
 }
 
 /** The SQLSTATE or system code of an error or of what caused it. */

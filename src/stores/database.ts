@@ -11,9 +11,9 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { EntityManager } from "@mikro-orm/core";
 import type { MikroORM } from "@mikro-orm/sql";
-import { CompiledQuery } from "kysely";
 import type { UserId } from "../agent/types.ts";
-import { databaseError } from "./database-error.ts";
+import type { Connection, Connections } from "./connections.ts";
+import { databaseError, isUnavailable } from "./database-error.ts";
 import { Gate } from "./gate.ts";
 
 /** An open transaction. */
@@ -27,26 +27,26 @@ export interface Transaction {
 /** A unit of work that takes longer than this (ms) is rolled back: on the embedded database everybody waits for it. */
 const LONGEST_UNIT = 10_000;
 
-/** The part of MikroORM's transaction context (Kysely's) that is used here. */
-interface KyselyTransaction {
-  executeQuery(query: CompiledQuery): Promise<{ rows: unknown[] }>;
+/** Ends a unit of work that has done what it should and is to leave no trace. */
+class Answered extends Error {
+  rows: Record<string, unknown>[] = [];
 }
 
 export class Database {
   readonly #orm: MikroORM;
   readonly #gate: Gate | null;
-  readonly #closeConnection: () => Promise<void>;
-  readonly #open = new AsyncLocalStorage<{ active: boolean }>();
+  readonly #connections: Connections;
+  readonly #unitOpen = new AsyncLocalStorage<{ active: boolean }>();
   readonly #background = new AsyncLocalStorage<true>();
   readonly embedded: boolean;
   /** Units of work begun, and statements run in them, since the start. */
   readonly counts = { units: 0, statements: 0 };
 
-  constructor(orm: MikroORM, options: { embedded: boolean; close: () => Promise<void> }) {
+  constructor(orm: MikroORM, connections: Connections, embedded: boolean) {
     this.#orm = orm;
-    this.embedded = options.embedded;
-    this.#gate = options.embedded ? new Gate() : null;
-    this.#closeConnection = options.close;
+    this.#connections = connections;
+    this.embedded = embedded;
+    this.#gate = embedded ? new Gate() : null;
   }
 
   /** Throws SERVICE_UNAVAILABLE when the database does not answer, STORAGE_FULL when the disk is full. */
@@ -70,6 +70,21 @@ export class Database {
     return this.#as("none", work);
   }
 
+  /** Answers one statement of the operator's over everybody's rows. Nothing it does lasts: it may read only, and is rolled back. */
+  async inspect(sql: string): Promise<Record<string, unknown>[]> {
+    const answered = new Answered();
+    await this.asOperator(async (transaction) => {
+      await transaction.query("set transaction read only");
+      answered.rows = await transaction.query<Record<string, unknown>>(sql);
+      throw answered;
+    }).catch((error: unknown) => {
+      if (error !== answered) {
+        throw error;
+      }
+    });
+    return answered.rows;
+  }
+
   /** Marks what `work` asks of the embedded database as background work: it waits for whatever users wait for. */
   inBackground<T>(work: () => Promise<T>): Promise<T> {
     return this.#background.run(true, work);
@@ -85,7 +100,7 @@ export class Database {
 
   async close(): Promise<void> {
     await this.#orm.close();
-    await this.#closeConnection();
+    await this.#connections.close();
   }
 
   #as<T>(role: string, work: (transaction: Transaction) => Promise<T>): Promise<T> {
@@ -96,13 +111,13 @@ export class Database {
   }
 
   async #unit<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    if (this.#open.getStore()?.active) {
+    if (this.#unitOpen.getStore()?.active) {
       throw new Error("A unit of work was opened inside another. On the embedded database that would wait for itself for ever.");
     }
     const leave = await this.#gate?.enter(this.#background.getStore() === true);
     const unit = { active: true };
     try {
-      return await this.#open.run(unit, () => this.#transact(unit, work));
+      return await this.#unitOpen.run(unit, () => this.#transact(unit, work));
     } catch (error) {
       throw databaseError(error);
     } finally {
@@ -112,35 +127,55 @@ export class Database {
   }
 
   async #transact<T>(unit: { active: boolean }, work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    const em = this.#orm.em.fork();
-    await em.begin();
+    const connection = await this.#connections.take();
     this.counts.units++;
-    const context = em.getTransactionContext<KyselyTransaction>();
     const overdue = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       unit.active = false;
       overdue.reject(new Error(`A unit of work took longer than ${LONGEST_UNIT / 1000} s and was rolled back.`));
     }, LONGEST_UNIT);
-    const transaction: Transaction = {
-      em,
-      query: async <Row extends object>(sql: string, values: readonly unknown[] = []) => {
-        if (!unit.active || !context) {
-          throw new Error("A statement was sent after its unit of work had ended.");
-        }
-        this.counts.statements++;
-        return (await context.executeQuery(CompiledQuery.raw(sql, [...values]))).rows as Row[];
-      },
-    };
+    // A connection is given back for use only after a commit or rollback that it answered.
+    let broken = true;
     try {
-      const result = await Promise.race([work(transaction), overdue.promise]);
-      await em.commit();
+      await connection.query("begin", []);
+      const result = await Promise.race([work(this.#open(unit, connection)), overdue.promise]);
+      await connection.query("commit", []);
+      broken = false;
       return result;
     } catch (error) {
-      // A rollback that fails too (the connection is gone) must not hide why.
-      await em.rollback().catch(() => undefined);
+      // A server that is away, or still at work on an overdue statement, is not waited for again.
+      if (this.embedded || (unit.active && !isUnavailable(error))) {
+        broken = !(await connection.query("rollback", []).then(
+          () => true,
+          () => false,
+        ));
+      }
       throw error;
     } finally {
       clearTimeout(timer);
+      connection.release(broken);
     }
+  }
+
+  #open(unit: { active: boolean }, connection: Connection): Transaction {
+    const query = (sql: string, values: readonly unknown[]): Promise<{ rows: unknown[]; affectedRows: number }> => {
+      if (!unit.active) {
+        throw new Error("A statement was sent after its unit of work had ended.");
+      }
+      this.counts.statements++;
+      return connection.query(sql, values);
+    };
+    const em = this.#orm.em.fork();
+    // What MikroORM needs of a transaction: its statements then go over this connection, under its role.
+    em.setTransactionContext({
+      executeQuery: async (compiled: { sql: string; parameters: readonly unknown[] }) => {
+        const { rows, affectedRows } = await query(compiled.sql, compiled.parameters);
+        return { rows, numAffectedRows: BigInt(affectedRows) };
+      },
+    });
+    return {
+      em,
+      query: async <Row extends object>(sql: string, values: readonly unknown[] = []) => (await query(sql, values)).rows as Row[],
+    };
   }
 }

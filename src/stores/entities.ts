@@ -91,14 +91,17 @@ export const MemoryChangeEntity = defineEntity({
     sequence: p.integer().primary(),
     memoryId: p.text(),
     kind: p.enum(CHANGE_KINDS),
-    before: p.json<MemoryVersion | null>().nullable(),
-    after: p.json<MemoryVersion | null>().nullable(),
+    before: p.json<MemoryVersionJson | null>().nullable(),
+    after: p.json<MemoryVersionJson | null>().nullable(),
     quote: p.text().nullable(),
     runId: p.text().nullable(),
     undoId: p.text().nullable(),
     at: p.datetime(),
   },
 });
+
+/** A version as history keeps it; dates are ISO text. */
+export type MemoryVersionJson = Omit<MemoryVersion, "expiresAt"> & { expiresAt: string | null };
 
 export const ENTITIES = [SessionEntity, MessageEntity, MemoryEntity, MemoryEvidenceEntity, MemoryChangeEntity];
 

@@ -7,9 +7,8 @@
  */
 
 import { createHash } from "node:crypto";
-import { chmod, open, rm, stat } from "node:fs/promises";
+import { chmod, open, realpath, rm, stat } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { AppError } from "../errors.ts";
 
@@ -19,6 +18,9 @@ export interface FolderLock {
   release(): Promise<void>;
 }
 
+const LOCK_NAME = "lock.sock";
+/** Systems cut socket paths at 104 to 108 bytes. */
+const LONGEST_SOCKET_PATH = 100;
 /** How long the holder of a lock may take to answer a connection, and to answer a question, in ms. */
 const GREETING_DEADLINE = 2_000;
 const ANSWER_DEADLINE = 30_000;
@@ -27,28 +29,34 @@ const RECLAIM_STALE = 10_000;
 
 /** Throws CONFLICT, with the holder's pid, when another process has the folder. */
 export async function lockFolder(folder: string): Promise<FolderLock> {
-  const address = socketAddress(folder);
-  const holder = createHolder();
-  for (let attempt = 0; attempt < 20; attempt++) {
-    if (await listen(holder.server, address)) {
-      await chmod(address, 0o600).catch(() => undefined);
-      return holder;
+  const address = await socketAddress(folder);
+  const holder = createHolder(address.close);
+  try {
+    for (let attempt = 0; attempt < 20; attempt++) {
+      if (await listen(holder.server, address.path)) {
+        await chmod(address.path, 0o600).catch(() => undefined);
+        return holder;
+      }
+      const pid = await greet(address.path);
+      if (pid !== null) {
+        throw new AppError(
+          "CONFLICT",
+          `The folder ${folder} is in use by process ${pid}. Stop that server, or give this one a folder of its own with DATA_DIR.`,
+        );
+      }
+      await reclaim(address.path);
     }
-    const pid = await greet(address);
-    if (pid !== null) {
-      throw new AppError(
-        "CONFLICT",
-        `The folder ${folder} is in use by process ${pid}. Stop that server, or give this one a folder of its own with DATA_DIR.`,
-      );
-    }
-    await reclaim(address);
+    throw new AppError("CONFLICT", `The folder ${folder} cannot be locked. Remove lock.sock in it if no server uses the folder.`);
+  } catch (error) {
+    await address.close();
+    throw error;
   }
-  throw new AppError("CONFLICT", `The folder ${folder} cannot be locked. Remove ${address} if no server uses the folder.`);
 }
 
 /** Asks the process that has the folder. Null when nobody has it. */
 export async function askHolder(folder: string, question: string): Promise<string | null> {
-  const socket = await dial(socketAddress(folder));
+  const address = await socketAddress(folder);
+  const socket = await dial(address.path).finally(address.close);
   if (!socket) {
     return null;
   }
@@ -64,17 +72,27 @@ export async function askHolder(folder: string, question: string): Promise<strin
   return JSON.parse(answer) as string;
 }
 
-/** Socket paths hold about 100 bytes; a deeper folder gets one in the temporary directory, named after it. */
-function socketAddress(folder: string): string {
-  const hash = createHash("sha256").update(folder).digest("hex").slice(0, 24);
+/** The address of a folder's lock, always inside the folder, so that every way to the folder leads to the same lock. */
+async function socketAddress(folder: string): Promise<{ path: string; close: () => Promise<void> }> {
+  const real = await realpath(folder);
+  const nothing = async (): Promise<void> => undefined;
   if (process.platform === "win32") {
-    return `\\\\.\\pipe\\recollect-${hash}`;
+    return { path: `\\\\.\\pipe\\recollect-${createHash("sha256").update(real).digest("hex").slice(0, 24)}`, close: nothing };
   }
-  const inside = path.join(folder, "lock.sock");
-  return Buffer.byteLength(inside) <= 100 ? inside : path.join(tmpdir(), `recollect-${hash}.sock`);
+  const inside = path.join(real, LOCK_NAME);
+  const relative = path.relative(process.cwd(), inside);
+  const short = relative.length < inside.length ? relative : inside;
+  if (Buffer.byteLength(short) <= LONGEST_SOCKET_PATH) {
+    return { path: short, close: nothing };
+  }
+  if (process.platform === "linux") {
+    const handle = await open(real, "r");
+    return { path: `/proc/self/fd/${handle.fd}/${LOCK_NAME}`, close: () => handle.close() };
+  }
+  throw new AppError("BAD_USER_INPUT", `The path of the folder ${real} is too long to be locked. Name a shorter one with DATA_DIR.`);
 }
 
-function createHolder(): FolderLock & { server: Server } {
+function createHolder(onRelease: () => Promise<void>): FolderLock & { server: Server } {
   const sockets = new Set<Socket>();
   let answer: ((question: string) => Promise<string>) | null = null;
   const server = createServer((socket) => {
@@ -83,16 +101,16 @@ function createHolder(): FolderLock & { server: Server } {
     socket.on("error", () => socket.destroy());
     socket.setTimeout(ANSWER_DEADLINE, () => socket.destroy());
     socket.write(`${process.pid}\n`);
-    void readLines(socket, 1, ANSWER_DEADLINE).then(
-      async ([question]) => {
+    void readLines(socket, 1, ANSWER_DEADLINE)
+      .then(async ([question]) => {
         if (question !== undefined && answer) {
           socket.end(`${JSON.stringify(await answer(JSON.parse(question) as string))}\n`);
         } else {
           socket.end();
         }
-      },
-      () => socket.destroy(),
-    );
+      })
+      // Whatever somebody writes to this socket ends that connection alone.
+      .catch(() => socket.destroy());
   });
   server.unref();
   return {
@@ -107,6 +125,7 @@ function createHolder(): FolderLock & { server: Server } {
       await new Promise<void>((resolve) => {
         server.close(() => resolve());
       });
+      await onRelease();
     },
   };
 }
@@ -130,6 +149,8 @@ function listen(server: Server, address: string): Promise<boolean> {
     };
     const onListening = (): void => {
       server.off("error", onError);
+      // A connection that cannot be taken is the other side's loss.
+      server.on("error", () => undefined);
       resolve(true);
     };
     server.once("error", onError);

@@ -9,14 +9,20 @@ import { appendRunEvents } from "./run-events.ts";
 import type { LeaseOptions } from "./runs.ts";
 
 /** Delays before the second, third, … try of a job, in seconds. */
-const BACKOFF_SECONDS = [2, 10, 60, 300, 900, 3_600, 10_800, 21_600, 43_200];
+const BACKOFF_SECONDS = [2, 10, 60, 300];
+/** A job claimed this often, about a day of trying, is given up whatever became of those tries. */
+const MOST_CLAIMS = 300;
+
+/** Whether another job of a job's lane waits to be claimed. */
+const OTHER_READY = `exists (
+  select 1 from recollect_jobs other where other.user_id = job.user_id and other.lane = job.lane and other.state = 'READY')`;
 
 export function createJobStore(database: Database, { owner, leaseSeconds }: LeaseOptions): JobStore {
   return {
     async claim(ignoreDelay) {
       try {
         return await database.asWorker(async (transaction) => {
-          const [row] = await transaction.query<{ job_id: string; user_id: UserId; kind: JobKind; attempt: number; max_attempts: number }>(
+          const [row] = await transaction.query<{ job_id: string; user_id: UserId; kind: JobKind; attempt: number }>(
             `update recollect_jobs set state = 'RUNNING', attempt = attempt + 1, lease_owner = $1, lease_until = now() + make_interval(secs => $2)
             where job_id = (
               select job.job_id from recollect_jobs job
@@ -25,14 +31,14 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
                 where other.user_id = job.user_id and other.lane = job.lane
                   and (other.state = 'RUNNING' or (other.state = 'READY' and other.job_id < job.job_id)))
               order by job.run_at, job.job_id for update skip locked limit 1)
-            returning job_id::text, user_id, kind, attempt, max_attempts`,
+            returning job_id::text, user_id, kind, attempt`,
             [owner, leaseSeconds, ignoreDelay],
           );
           if (!row) {
             return null;
           }
           const job = { jobId: row.job_id, userId: row.user_id, kind: row.kind, owner, attempt: row.attempt };
-          return { job, exhausted: row.attempt > row.max_attempts };
+          return { job, exhausted: row.attempt > MOST_CLAIMS };
         });
       } catch (error) {
         // Another process took a job of the same lane at the same moment.
@@ -75,6 +81,12 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
 
     reap(everyLease) {
       return database.asWorker(async (transaction) => {
+        // A summary behind which another one waits is left to that one: of a lane one job may be ready.
+        await transaction.query(
+          `delete from recollect_jobs job
+          where state = 'RUNNING' and ($1::boolean or lease_until < now()) and kind = 'summarize-session' and ${OTHER_READY}`,
+          [everyLease],
+        );
         const rows = await transaction.query(
           `update recollect_jobs set state = 'READY', run_at = now(), lease_owner = null, lease_until = null
           where state = 'RUNNING' and ($1::boolean or lease_until < now()) returning 1 as one`,
@@ -82,6 +94,23 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
         );
         return rows.length;
       });
+    },
+
+    async giveBack(job) {
+      await database.asUser(job.userId, (transaction) =>
+        transaction.query(
+          `update recollect_jobs job set state = 'READY', attempt = attempt - 1, run_at = now(), lease_owner = null, lease_until = null
+          where user_id = $1 and job_id = $2::bigint and lease_owner = $3 and attempt = $4 and state = 'RUNNING'
+            and not (kind = 'summarize-session' and ${OTHER_READY})`,
+          [job.userId, job.jobId, job.owner, job.attempt],
+        ),
+      );
+    },
+
+    async hurry() {
+      await database.asWorker((transaction) =>
+        transaction.query("update recollect_jobs set run_at = now() where state = 'READY' and attempt > 0 and run_at > now()"),
+      );
     },
 
     counts() {
@@ -101,7 +130,40 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
         };
       });
     },
+
+    requestSummary(user, sessionId) {
+      return database.asUser(user, async (transaction) => {
+        // Claimed before whatever else waits: somebody waits for it.
+        const [row] = await transaction.query<{ job_id: string }>(
+          `insert into recollect_jobs (user_id, lane, kind, payload, state, run_at)
+          values ($1, $2, 'summarize-session', jsonb_build_object('sessionId', $3::text), 'READY', 'epoch')
+          on conflict (user_id, lane) where kind = 'summarize-session' and state = 'READY'
+          do update set run_at = 'epoch', attempt = 0, last_error = null
+          returning job_id::text`,
+          [user, summaryLane(sessionId), sessionId],
+        );
+        if (!row) {
+          throw new Error("The statement that requests a summary returned no row.");
+        }
+        return row.job_id;
+      });
+    },
+
+    state(user, jobId) {
+      return database.asUser(user, async (transaction) => {
+        const [row] = await transaction.query<{ failure: Failure | null }>(
+          "select last_error as failure from recollect_jobs where user_id = $1 and job_id = $2::bigint",
+          [user, jobId],
+        );
+        return row ?? null;
+      });
+    },
   };
+}
+
+/** The lane of a session's summary jobs. */
+export function summaryLane(sessionId: string): string {
+  return `summary:${sessionId}`;
 }
 
 /** Removes a job within the transaction that holds its effect. False when the lease is stale: roll back. */
@@ -120,6 +182,14 @@ async function failJob(
   failure: Failure,
   maxAttempts: number,
 ): Promise<Awaited<ReturnType<JobStore["fail"]>>> {
+  const left = await transaction.query(
+    `delete from recollect_jobs job where user_id = $1 and job_id = $2::bigint and lease_owner = $3 and attempt = $4 and state = 'RUNNING'
+      and kind = 'summarize-session' and ${OTHER_READY} returning 1 as one`,
+    [job.userId, job.jobId, job.owner, job.attempt],
+  );
+  if (left.length > 0) {
+    return { dead: false, events: [] };
+  }
   const delay = BACKOFF_SECONDS[job.attempt - 1] ?? BACKOFF_SECONDS.at(-1);
   const [row] = await transaction.query<{ state: string; kind: JobKind; run_id: string | null }>(
     `update recollect_jobs set state = case when attempt < $6::integer then 'READY' else 'DEAD' end, last_error = $5::jsonb,

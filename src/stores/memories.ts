@@ -1,62 +1,44 @@
-/** Reading memories. Writing them is in `memory-changes.ts`. */
+/** The memories of users. Lists are in `memory-queries.ts`, writing in `memory-changes.ts` and `memory-revisions.ts`. */
 
-import { type FilterQuery, raw } from "@mikro-orm/core";
-import type { MemoryFilter, MemoryOrder, MemoryStore } from "../agent/ports.ts";
+import type { MemoryStore } from "../agent/ports.ts";
 import type { UserId } from "../agent/types.ts";
-import type { Database, Transaction } from "./database.ts";
-import { MemoryChangeEntity, MemoryEntity, MemoryEvidenceEntity, type MemoryRow, MessageEntity } from "./entities.ts";
+import type { Database } from "./database.ts";
+import { MemoryChangeEntity, MemoryEvidenceEntity, MessageEntity } from "./entities.ts";
 import { addMemories, learnMemories } from "./memory-changes.ts";
-import { memoryFromJson, toChange, toMemory } from "./memory-rows.ts";
-import { pageQuery, toPage } from "./paging.ts";
+import { countMemories, countTopics, findCandidates, listMemories, readMemories, searchMemories } from "./memory-queries.ts";
+import { clearMemories, reviseMemory } from "./memory-revisions.ts";
+import { changedMemoryFromJson, MEMORY_JSON, toChange } from "./memory-rows.ts";
+import { pageQuery } from "./paging.ts";
 import { MESSAGE_COLUMNS, messageFromEntity, RUN_COLUMNS, type RunRow, type SqlMessageRow, toMessage, toRun } from "./rows.ts";
 
-/** The longest text that is searched with, in UTF-16 units: the start of a long message says what it is about. */
-const SEARCH_LENGTH = 2_000;
 /** How many stored memories an extraction is shown. */
 const KNOWN_MEMORIES = 8;
 
-export function createMemoryStore(database: Database): MemoryStore {
+/** `onChange` is called after each commit that may have changed memories of a user. */
+export function createMemoryStore(database: Database, onChange: (user: UserId) => void): MemoryStore {
+  const announced = async <T>(user: UserId, written: Promise<T>): Promise<T> => {
+    const result = await written;
+    onChange(user);
+    return result;
+  };
   return {
-    get(user, memoryId) {
-      return database.asUser(user, async ({ em }) => {
-        const row = await em.findOne(MemoryEntity, { userId: user, memoryId });
-        return row && toMemory(user, row);
-      });
+    async get(user, memoryId) {
+      const [memory] = await database.asUser(user, (transaction) => readMemories(transaction, user, [memoryId]));
+      return memory ?? null;
     },
 
     getMany(user, memoryIds) {
-      return database.asUser(user, async ({ em }) => {
-        const rows = await em.find(MemoryEntity, { userId: user, memoryId: { $in: memoryIds } });
-        const found = new Map(rows.map((row) => [row.memoryId, toMemory(user, row)]));
-        return memoryIds.flatMap((memoryId) => found.get(memoryId) ?? []);
-      });
+      return database.asUser(user, (transaction) => readMemories(transaction, user, memoryIds));
     },
 
-    list(user, filter, order, page) {
-      const { column, descending } = ORDERS[order];
+    async list(user, filter, order, page) {
       const list = `memories-${order}`;
       const query = pageQuery(list, page);
-      return database
-        .asUser(user, async ({ em }) => {
-          const bound = (cursor: number, after: boolean) => ({ [column]: after === descending ? { $lt: cursor } : { $gt: cursor } });
-          const rows = await em.find(
-            MemoryEntity,
-            {
-              $and: [
-                memoryConditions(user, filter),
-                ...(query.after === null ? [] : [bound(query.after, true)]),
-                ...(query.before === null ? [] : [bound(query.before, false)]),
-              ],
-            } as FilterQuery<MemoryRow>,
-            { orderBy: { [column]: descending === query.fromEnd ? "asc" : "desc" }, limit: query.limit },
-          );
-          return toPage(list, query, rows, (row) => row[column]);
-        })
-        .then((found) => ({ ...found, items: found.items.map(({ cursor, node }) => ({ cursor, node: toMemory(user, node) })) }));
+      return database.asUser(user, (transaction) => listMemories(transaction, user, filter, order, list, query));
     },
 
     count(user, filter) {
-      return database.asUser(user, ({ em }) => em.count(MemoryEntity, memoryConditions(user, filter)));
+      return database.asUser(user, (transaction) => countMemories(transaction, user, filter));
     },
 
     sequence(user) {
@@ -142,73 +124,30 @@ export function createMemoryStore(database: Database): MemoryStore {
       });
     },
 
-    learn: (job, learned, resolve) => learnMemories(database, job, learned, resolve),
-    add: (user, facts, resolve) => addMemories(database, user, facts, resolve),
-  };
-}
+    learn: (job, learned, resolve) => announced(job.userId, learnMemories(database, job, learned, resolve)),
+    add: (user, facts, resolve) => announced(user, addMemories(database, user, facts, resolve)),
 
-const ORDERS = {
-  NEWEST: { column: "sequence", descending: true },
-  OLDEST: { column: "sequence", descending: false },
-  RECENTLY_CONFIRMED: { column: "confirmedSequence", descending: true },
-} as const satisfies Record<MemoryOrder, { column: keyof MemoryRow; descending: boolean }>;
+    topics(user, limit) {
+      return database.asUser(user, (transaction) => countTopics(transaction, user, limit));
+    },
 
-function memoryConditions(user: UserId, filter: MemoryFilter): FilterQuery<MemoryRow> {
-  const conditions: object[] = [{ userId: user, status: { $in: filter.status ?? ["ACTIVE"] } }];
-  const topics = (filter.topics ?? []).map((topic) => ({ topics: { $contains: [topic] } }));
-  if (topics.length > 0) {
-    conditions.push(filter.topicsMatch === "ALL" ? { $and: topics } : { $or: topics });
-  }
-  if (filter.text) {
-    conditions.push({ [raw(`position(lower(?::text collate "und-x-icu") in lower(memory collate "und-x-icu")) > 0`, [filter.text])]: [] });
-  }
-  if (filter.sessionId != null) {
-    conditions.push({
-      [raw(
-        `exists (select 1 from recollect_memory_evidence evidence join recollect_messages message using (user_id, message_id)
-        where evidence.user_id = ? and evidence.memory_id = m0.memory_id and message.session_id = ?)`,
-        [user, filter.sessionId],
-      )]: [],
-    });
-  }
-  if (filter.agentId != null) {
-    conditions.push({ agentId: filter.agentId });
-  }
-  if (filter.kind) {
-    conditions.push({ kind: { $in: filter.kind } });
-  }
-  if (filter.origin) {
-    conditions.push({ origin: { $in: filter.origin } });
-  }
-  if (filter.createdAfter) {
-    conditions.push({ createdAt: { $gte: filter.createdAfter } });
-  }
-  if (filter.createdBefore) {
-    conditions.push({ createdAt: { $lt: filter.createdBefore } });
-  }
-  return { $and: conditions } as FilterQuery<MemoryRow>;
-}
+    search(user, search) {
+      return database.asUser(user, (transaction) => searchMemories(transaction, user, search));
+    },
 
-/**
- * Words are joined by "or": a question shares a word or two with the fact that answers it, hardly ever all of them. The
- * index on the user's rows finds them; a text index over all users would be slower the more users there are.
- */
-async function findCandidates(transaction: Transaction, user: UserId, text: string, limit: number): ReturnType<MemoryStore["candidates"]> {
-  const rows = await transaction.query<{ memory: Record<string, unknown>; score: number; total: number }>(
-    `with words as (
-      select coalesce(string_agg('''' || replace(replace(word, '\\', '\\\\'), '''', '''''') || '''', ' | '), '')::tsquery as query
-      from unnest(tsvector_to_array(to_tsvector('english', $2))) as word
-    ), active as (
-      select memory.*, ts_rank(memory.search, words.query) as score, count(*) over () as total
-      from agno_memories memory, words
-      where memory.user_id = $1 and memory.status = 'ACTIVE' and (memory.expires_at is null or memory.expires_at > now())
-    )
-    select to_jsonb(active) - 'search' - 'embedding' - 'score' - 'total' as memory, score::float8, total::int
-    from active order by pinned desc, score desc, confirmed_sequence desc limit $3`,
-    [user, text.slice(0, SEARCH_LENGTH).toWellFormed(), limit],
-  );
-  return {
-    candidates: rows.map((row) => ({ memory: memoryFromJson(user, row.memory), textScore: row.score })),
-    total: rows[0]?.total ?? 0,
+    changesAfter(user, after, limit) {
+      return database.asUser(user, async (transaction) => {
+        const rows = await transaction.query<{ change: Record<string, unknown>; memory: Record<string, unknown> }>(
+          `select to_jsonb(change) as change, ${MEMORY_JSON} as memory
+          from recollect_memory_history change join agno_memories memory using (user_id, memory_id)
+          where change.user_id = $1 and change.sequence > $2 order by change.sequence limit $3`,
+          [user, after, limit],
+        );
+        return rows.map((row) => changedMemoryFromJson(user, row.change, row.memory));
+      });
+    },
+
+    revise: (user, memoryId, kind, revise) => announced(user, reviseMemory(database, user, memoryId, kind, revise)),
+    clear: (user) => announced(user, clearMemories(database, user)),
   };
 }

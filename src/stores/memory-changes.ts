@@ -1,26 +1,17 @@
 /**
- * Writing memories: what was learned from a message, and what was written by hand. The user's row is locked first, so the
+ * Writing facts: what was learned from a message, and what was written by hand. The user's row is locked first, so the
  * changes of one user come one after the other and the number of each is its place.
  */
 
 import { v7 as uuid } from "uuid";
-import type { Learned } from "../agent/ports.ts";
-import type {
-  ChangeKind,
-  Fact,
-  JobLease,
-  Memory,
-  MemoryChange,
-  MemoryOrigin,
-  MemoryVersion,
-  Resolution,
-  RunEvent,
-  UserId,
-} from "../agent/types.ts";
+import type { ChangedMemory, Learned } from "../agent/ports.ts";
+import type { Fact, JobLease, Memory, MemoryOrigin, Resolution, RunEvent, UserId } from "../agent/types.ts";
 import type { Database, Transaction } from "./database.ts";
-import { MemoryEntity } from "./entities.ts";
 import { completeJob } from "./jobs.ts";
-import { toMemory } from "./memory-rows.ts";
+import { changesOfFacts, type Plan, planChanges, type TouchedMemory } from "./memory-plan.ts";
+import { readMemories } from "./memory-queries.ts";
+import { lockChanges, retireMemories } from "./memory-revisions.ts";
+import { MEMORY_JSON, memoryFromJson } from "./memory-rows.ts";
 import { appendRunEvents } from "./run-events.ts";
 
 type Resolve = (facts: Fact[], stored: Memory[]) => Resolution[];
@@ -40,8 +31,8 @@ export function learnMemories(database: Database, job: JobLease, learned: Learne
       return null;
     }
     const source: Source = { ...learned };
-    const changes = learned.facts.length === 0 ? [] : await applyFacts(transaction, job.userId, learned.facts, source, resolve);
-    const changeIds = changes.map((change) => change.changeId);
+    const applied = learned.facts.length === 0 ? null : await applyFacts(transaction, job.userId, learned.facts, source, resolve);
+    const changeIds = applied?.plan.changes.map((change) => change.changeId) ?? [];
     return appendRunEvents(transaction, job.userId, learned.runId, [{ type: "MemoryUpdate", changeIds }], {
       memoryStatus: "DONE",
       memoryError: null,
@@ -49,22 +40,17 @@ export function learnMemories(database: Database, job: JobLease, learned: Learne
   });
 }
 
-export function addMemories(
-  database: Database,
-  user: UserId,
-  facts: Fact[],
-  resolve: Resolve,
-): Promise<{ memory: Memory; change: MemoryChange }[]> {
+export function addMemories(database: Database, user: UserId, facts: Fact[], resolve: Resolve): Promise<ChangedMemory[]> {
   return database.asUser(user, async (transaction) => {
     await transaction.query("insert into recollect_users (user_id) values ($1) on conflict do nothing", [user]);
     const source: Source = { origin: "MANUAL", agentId: null, runId: null, messageId: null, saidAt: new Date() };
-    const changes = await applyFacts(transaction, user, facts, source, resolve);
-    const rows = await transaction.em.find(MemoryEntity, { userId: user, memoryId: { $in: changes.map((change) => change.memoryId) } });
-    const memories = new Map(rows.map((row) => [row.memoryId, toMemory(user, row)]));
+    const { plan, active } = await applyFacts(transaction, user, facts, source, resolve);
+    const changes = changesOfFacts(facts, active, plan);
+    const memories = await readMemories(transaction, user, [...new Set(changes.map((change) => change.memoryId))]);
+    const byId = new Map(memories.map((memory) => [memory.memoryId, memory]));
     return changes.flatMap((change) => {
-      const memory = memories.get(change.memoryId);
-      // Of a supersession the new memory is the answer, not the old one.
-      return memory && change.kind !== "SUPERSEDED" ? [{ memory, change }] : [];
+      const memory = byId.get(change.memoryId);
+      return memory ? [{ ...change, memory }] : [];
     });
   });
 }
@@ -75,128 +61,52 @@ async function applyFacts(
   facts: Fact[],
   source: Source,
   resolve: Resolve,
-): Promise<MemoryChange[]> {
-  const [counter] = await transaction.query<{ memory_sequence: number }>(
-    "select memory_sequence from recollect_users where user_id = $1 for update",
-    [user],
-  );
-  const stored = await loadTouched(transaction, user, facts);
-  const active = stored.filter((memory) => memory.status === "ACTIVE");
+): Promise<{ plan: Plan; active: TouchedMemory[] }> {
+  const locked = await lockChanges(transaction, user);
+  const touched = await loadTouched(transaction, user, facts);
+  if (touched.some((memory) => memory.status === "RETIRED")) {
+    // Out of time, but still holding their text and slot: they make room before anything is added.
+    locked.sequence += (await retireMemories(transaction, user, locked.sequence, "EXPIRED")).total;
+  }
+  const active = touched.filter((memory) => memory.status === "ACTIVE");
   const resolutions = resolve(
     facts,
     active.map(({ fingerprint: _, ...memory }) => memory),
   );
-  const setAside = new Set(stored.filter((memory) => memory.status === "QUARANTINED").map((memory) => memory.fingerprint));
-  const plan = planChanges(
-    user,
-    resolutions,
-    new Map(active.map((memory) => [memory.memoryId, memory])),
-    setAside,
-    source,
-    counter?.memory_sequence ?? 0,
-  );
+  const setAside = new Set(touched.filter((memory) => memory.status === "QUARANTINED").map((memory) => memory.fingerprint));
+  const plan = planChanges(resolutions, { user, active, setAside, runId: source.runId, ...locked });
   if (plan.changes.length > 0) {
     await writePlan(transaction, user, plan, source);
   }
-  return plan.changes;
+  return { plan, active };
 }
 
-type Touched = Memory & { fingerprint: string };
-
-async function loadTouched(transaction: Transaction, user: UserId, facts: Fact[]): Promise<Touched[]> {
-  const slots = facts.flatMap((fact) => fact.slot ?? []);
-  const rows = await transaction.em.find(MemoryEntity, {
-    userId: user,
-    status: { $in: ["ACTIVE", "QUARANTINED"] },
-    $or: [{ fingerprint: { $in: facts.map((fact) => fact.fingerprint) } }, { slot: { $in: slots } }],
-  });
-  return rows.map((row) => ({ ...toMemory(user, row), fingerprint: row.fingerprint }));
-}
-
-interface Plan {
-  added: { memoryId: string; fact: Fact; sequence: number }[];
-  updated: { memoryId: string; supersededBy: string | null; sequence: number }[];
-  evidence: { memoryId: string; fact: Fact }[];
-  changes: MemoryChange[];
-  lastSequence: number;
-}
-
-function planChanges(
-  user: UserId,
-  resolutions: Resolution[],
-  active: Map<string, Touched>,
-  setAside: Set<string>,
-  source: Source,
-  sequence: number,
-): Plan {
-  const plan: Plan = { added: [], updated: [], evidence: [], changes: [], lastSequence: sequence };
-  const at = new Date();
-  const record = (kind: ChangeKind, memoryId: string, fact: Fact, before: MemoryVersion | null, after: MemoryVersion): number => {
-    const next = ++plan.lastSequence;
-    const quote = fact.quote?.text ?? null;
-    plan.changes.push({
-      userId: user,
-      changeId: String(next),
-      memoryId,
-      sequence: next,
-      kind,
-      at,
-      before,
-      after,
-      quote,
-      runId: source.runId,
-    });
-    return next;
-  };
-  const add = (fact: Fact): string => {
-    const memoryId = uuid();
-    const status = fact.quarantined ? "QUARANTINED" : "ACTIVE";
-    const after: MemoryVersion = { version: 1, memory: fact.memory, topics: fact.topics, status };
-    plan.added.push({ memoryId, fact, sequence: record(fact.quarantined ? "QUARANTINED" : "ADDED", memoryId, fact, null, after) });
-    plan.evidence.push({ memoryId, fact });
-    return memoryId;
-  };
-  for (const resolution of resolutions) {
-    const { fact } = resolution;
-    if (resolution.action === "add") {
-      if (!(fact.quarantined && setAside.has(fact.fingerprint))) {
-        add(fact);
-      }
-      continue;
-    }
-    const stored = active.get(resolution.memoryId);
-    if (!stored) {
-      throw new Error("A resolution names a memory that was not offered to it.");
-    }
-    const before: MemoryVersion = { version: stored.version, memory: stored.memory, topics: stored.topics, status: stored.status };
-    const version = stored.version + 1;
-    if (resolution.action === "reinforce") {
-      const change = record("REINFORCED", stored.memoryId, fact, before, { ...before, version });
-      plan.updated.push({ memoryId: stored.memoryId, supersededBy: null, sequence: change });
-      plan.evidence.push({ memoryId: stored.memoryId, fact });
-    } else {
-      const change = record("SUPERSEDED", stored.memoryId, fact, before, { ...before, version, status: "SUPERSEDED" });
-      plan.updated.push({ memoryId: stored.memoryId, supersededBy: add(fact), sequence: change });
-    }
-  }
-  return plan;
+async function loadTouched(transaction: Transaction, user: UserId, facts: Fact[]): Promise<TouchedMemory[]> {
+  const rows = await transaction.query<{ memory: Record<string, unknown>; fingerprint: string }>(
+    `select ${MEMORY_JSON} as memory, fingerprint from agno_memories memory
+    where user_id = $1 and status in ('ACTIVE', 'QUARANTINED') and (
+      fingerprint in (select jsonb_array_elements_text($2::jsonb)) or slot in (select jsonb_array_elements_text($3::jsonb)))
+    order by sequence`,
+    [user, JSON.stringify(facts.map((fact) => fact.fingerprint)), JSON.stringify(facts.flatMap((fact) => fact.slot ?? []))],
+  );
+  return rows.map((row) => ({ ...memoryFromJson(user, row.memory), fingerprint: row.fingerprint }));
 }
 
 async function writePlan(transaction: Transaction, user: UserId, plan: Plan, source: Source): Promise<void> {
-  const undoId = uuid();
   const said = source.messageId !== null;
   await transaction.query(
     `with counter as (
       update recollect_users set memory_sequence = $2 where user_id = $1
     ), updated as (
       update agno_memories memory set version = version + 1, updated_at = now(),
+        topics = change.topics, expires_at = change.expires_at,
         status = case when change.superseded_by is null then memory.status else 'SUPERSEDED' end,
         valid_to = case when change.superseded_by is null then memory.valid_to else $4::timestamptz end,
         superseded_by = coalesce(change.superseded_by, memory.superseded_by),
         evidence_count = memory.evidence_count + case when change.superseded_by is null and $5::boolean then 1 else 0 end,
         last_confirmed_at = case when change.superseded_by is null then $4::timestamptz else memory.last_confirmed_at end,
         confirmed_sequence = case when change.superseded_by is null then change.sequence else memory.confirmed_sequence end
-      from jsonb_to_recordset($6::jsonb) as change (memory_id text, superseded_by text, sequence integer)
+      from jsonb_to_recordset($6::jsonb) as change (memory_id text, superseded_by text, topics jsonb, expires_at timestamptz, sequence integer)
       where memory.user_id = $1 and memory.memory_id = change.memory_id
     ), added as (
       insert into agno_memories (user_id, memory_id, memory, topics, agent_id, input, kind, subject, slot, status, origin, fingerprint,
@@ -217,30 +127,23 @@ async function writePlan(transaction: Transaction, user: UserId, plan: Plan, sou
     [
       user,
       plan.lastSequence,
-      undoId,
+      uuid(),
       source.saidAt.toISOString(),
       said,
-      JSON.stringify(
-        plan.updated.map((change) => ({ memory_id: change.memoryId, superseded_by: change.supersededBy, sequence: change.sequence })),
-      ),
+      JSON.stringify(plan.updated.map(updatedRow)),
       source.agentId,
       source.origin,
       JSON.stringify(plan.added.map(addedRow)),
       source.messageId,
       JSON.stringify(plan.evidence.flatMap(evidenceRow)),
       source.runId,
-      JSON.stringify(
-        plan.changes.map(({ sequence, memoryId, kind, before, after, quote }) => ({
-          sequence,
-          memory_id: memoryId,
-          kind,
-          before,
-          after,
-          quote,
-        })),
-      ),
+      JSON.stringify(plan.changes.map(changeRow)),
     ],
   );
+}
+
+function updatedRow({ memoryId, supersededBy, topics, expiresAt, sequence }: Plan["updated"][number]): object {
+  return { memory_id: memoryId, superseded_by: supersededBy, topics, expires_at: expiresAt, sequence };
 }
 
 function addedRow({ memoryId, fact, sequence }: Plan["added"][number]): object {
@@ -254,7 +157,7 @@ function addedRow({ memoryId, fact, sequence }: Plan["added"][number]): object {
     slot: fact.slot,
     status: fact.quarantined ? "QUARANTINED" : "ACTIVE",
     fingerprint: fact.fingerprint,
-    expires_at: fact.expiresAt?.toISOString() ?? null,
+    expires_at: fact.expiresAt,
     sequence,
   };
 }
@@ -263,4 +166,8 @@ function evidenceRow({ memoryId, fact }: Plan["evidence"][number]): object[] {
   return fact.quote
     ? [{ memory_id: memoryId, evidence_id: uuid(), quote: fact.quote.text, start: fact.quote.start, end: fact.quote.end }]
     : [];
+}
+
+function changeRow({ sequence, memoryId, kind, before, after, quote }: Plan["changes"][number]): object {
+  return { sequence, memory_id: memoryId, kind, before, after, quote };
 }

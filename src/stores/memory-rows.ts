@@ -1,8 +1,16 @@
 /** Memory rows into domain types. */
 
-import type { Memory, MemoryChange, UserId } from "../agent/types.ts";
-import type { MemoryChangeRow, MemoryRow } from "./entities.ts";
+import type { ChangedMemory } from "../agent/ports.ts";
+import type { Memory, MemoryChange, MemoryVersion, UserId } from "../agent/types.ts";
+import type { MemoryChangeRow, MemoryRow, MemoryVersionJson } from "./entities.ts";
 
+/** A row of agno_memories named `memory` as `memoryFromJson` reads it. */
+export const MEMORY_JSON = "to_jsonb(memory.*) - 'search' - 'embedding'";
+
+/** Whether a row of agno_memories named `memory` is in use at this moment. */
+export const IN_USE = "memory.status = 'ACTIVE' and (memory.expires_at is null or memory.expires_at > now())";
+
+/** One whose time has run out is retired from that moment on; its row says so with the next change of the user's memories. */
 export function toMemory(user: UserId, row: MemoryRow): Memory {
   return {
     userId: user,
@@ -12,7 +20,7 @@ export function toMemory(user: UserId, row: MemoryRow): Memory {
     kind: row.kind,
     subject: row.subject ?? null,
     slot: row.slot ?? null,
-    status: row.status,
+    status: row.status === "ACTIVE" && isExpired(row) ? "RETIRED" : row.status,
     origin: row.origin,
     agentId: row.agentId ?? null,
     createdAt: row.createdAt,
@@ -29,15 +37,29 @@ export function toMemory(user: UserId, row: MemoryRow): Memory {
   };
 }
 
-const DATES = new Set(["createdAt", "updatedAt", "validFrom", "validTo", "expiresAt", "lastConfirmedAt"]);
+function isExpired({ expiresAt }: MemoryRow): boolean {
+  return expiresAt != null && expiresAt.getTime() <= Date.now();
+}
 
-/** A row as `to_jsonb` writes it: snake_case keys, dates as text. */
+/** A memory as `MEMORY_JSON` writes it. */
 export function memoryFromJson(user: UserId, json: Record<string, unknown>): Memory {
+  return toMemory(user, fromJson(json) as MemoryRow);
+}
+
+const DATES = new Set(["createdAt", "updatedAt", "validFrom", "validTo", "expiresAt", "lastConfirmedAt", "at"]);
+
+/** A row as `to_jsonb` writes it, snake_case keys and dates as text, into the shape of its entity. */
+export function fromJson(json: Record<string, unknown>): object {
   const entries = Object.entries(json).map(([column, value]) => {
     const property = column.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
     return [property, DATES.has(property) && typeof value === "string" ? new Date(value) : value];
   });
-  return toMemory(user, Object.fromEntries(entries) as MemoryRow);
+  return Object.fromEntries(entries);
+}
+
+/** A row of recollect_memory_history as `to_jsonb` writes it, and its memory. */
+export function changedMemoryFromJson(user: UserId, change: Record<string, unknown>, memory: Record<string, unknown>): ChangedMemory {
+  return { ...toChange(user, fromJson(change) as MemoryChangeRow), memory: memoryFromJson(user, memory) };
 }
 
 export function toChange(user: UserId, row: MemoryChangeRow): MemoryChange {
@@ -48,9 +70,18 @@ export function toChange(user: UserId, row: MemoryChangeRow): MemoryChange {
     sequence: row.sequence,
     kind: row.kind,
     at: row.at,
-    before: row.before ?? null,
-    after: row.after ?? null,
+    before: toVersion(row.before),
+    after: toVersion(row.after),
     quote: row.quote ?? null,
     runId: row.runId ?? null,
   };
+}
+
+function toVersion(json: MemoryVersionJson | null | undefined): MemoryVersion | null {
+  return json ? { ...json, expiresAt: json.expiresAt === null ? null : new Date(json.expiresAt) } : null;
+}
+
+/** A memory as its history keeps it. */
+export function versionOf({ version, memory, topics, status, pinned, expiresAt }: Memory): MemoryVersion {
+  return { version, memory, topics, status, pinned, expiresAt };
 }

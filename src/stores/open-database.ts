@@ -8,6 +8,7 @@ import type { MikroORM } from "@mikro-orm/sql";
 import { CompiledQuery } from "kysely";
 import { Client } from "pg";
 import { AppError } from "../errors.ts";
+import { embeddedConnections, poolConnections, takeAppRole } from "./connections.ts";
 import { Database } from "./database.ts";
 import { databaseError } from "./database-error.ts";
 import { openEmbedded } from "./embedded.ts";
@@ -20,16 +21,12 @@ export interface DatabaseOptions {
   dataDir: string;
 }
 
-/** The role every connection of the server takes on; it owns nothing and cannot bypass row-level security. */
-export const APP_ROLE = "recollect_app";
-
 const MIGRATION_TABLE = "recollect_migrations";
 /** Key of the advisory lock that lets one process migrate at a time: "recollect" in bytes, cut to 48 bits. */
 const MIGRATION_LOCK = 125_779_819_292_515;
 const CONNECT_DEADLINE = 5_000;
-const STATEMENT_DEADLINE = 15_000;
-/** Connections of one process. */
-const POOL_SIZE = 10;
+/** How long another process may take to migrate (ms). */
+const LOCK_DEADLINE = 60_000;
 
 type Run = (sql: string, values?: unknown[]) => Promise<{ rows: Record<string, unknown>[] }>;
 
@@ -43,8 +40,8 @@ async function openEmbeddedDatabase(dataDir: string): Promise<Database> {
   const driver = { driver: PgliteDriver, dbName: "postgres", driverOptions: { pglite } };
   try {
     await migrateWhenNeeded((sql, values) => pglite.query(sql, values), driver);
-    const orm = await createOrm({ ...driver, onCreateConnection: takeAppRole });
-    const database = new Database(orm, { embedded: true, close: () => pglite.close() });
+    await takeAppRole((sql) => pglite.query(sql));
+    const database = new Database(await createOrm(driver), embeddedConnections(pglite), true);
     pglite.onQuestion((question) => answerQuestion(database, question));
     return database;
   } catch (error) {
@@ -54,22 +51,14 @@ async function openEmbeddedDatabase(dataDir: string): Promise<Database> {
 }
 
 async function openPostgres(url: string): Promise<Database> {
-  const driver = {
-    driver: PostgreSqlDriver,
-    clientUrl: url,
-    driverOptions: {
-      connectionTimeoutMillis: CONNECT_DEADLINE,
-      query_timeout: STATEMENT_DEADLINE,
-      max: POOL_SIZE,
-      application_name: "recollect",
-    },
-  };
+  const driver = { driver: PostgreSqlDriver, clientUrl: url, driverOptions: { connectionTimeoutMillis: CONNECT_DEADLINE } };
   const owner = new Client({ connectionString: url, connectionTimeoutMillis: CONNECT_DEADLINE, application_name: "recollect migrations" });
   // A connection that breaks is reported by the query under way; without a listener it would end the process.
   owner.on("error", () => undefined);
   try {
     await owner.connect();
-    await owner.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    await owner.query(`set lock_timeout = ${LOCK_DEADLINE}`);
+    await owner.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]).catch(explainLock);
     await migrateWhenNeeded((sql, values) => owner.query(sql, values), driver);
   } catch (error) {
     throw databaseError(error);
@@ -77,8 +66,9 @@ async function openPostgres(url: string): Promise<Database> {
     // Closing the session gives the lock back.
     await owner.end().catch(() => undefined);
   }
-  const orm = await createOrm({ ...driver, onCreateConnection: takeAppRole });
-  const database = new Database(orm, { embedded: false, close: async () => undefined });
+  // Statements only ever run on the pool's connections: the ORM's own stay closed, and would have the role too.
+  const orm = await createOrm({ ...driver, onCreateConnection: (connection) => takeAppRole((sql) => execute(connection, sql)) });
+  const database = new Database(orm, poolConnections(url), false);
   await database
     .asWorker((transaction) => transaction.query("select 1"))
     .catch(async (error: unknown) => {
@@ -108,19 +98,8 @@ async function createOrm(options: OrmOptions): Promise<MikroORM> {
   return (await AnyOrm.init(settings as unknown as Parameters<typeof AnyOrm.init>[0])) as unknown as MikroORM;
 }
 
-/** Runs on every new connection, before anything else does. */
-async function takeAppRole(connection: unknown): Promise<void> {
-  const { executeQuery } = connection as { executeQuery(query: CompiledQuery): Promise<unknown> };
-  for (const sql of [`set role ${APP_ROLE}`, "set timezone to 'UTC'"]) {
-    await executeQuery.call(connection, CompiledQuery.raw(sql)).catch((cause: unknown) => {
-      if (/permission denied to set role|role .* does not exist/.test(String(cause))) {
-        const remedy =
-          "Connect as the login that migrated this database, or GRANT recollect_app, recollect_log, recollect_worker to yours.";
-        throw new AppError("SERVICE_UNAVAILABLE", `This login may not take on the role ${APP_ROLE}. ${remedy}`, { cause });
-      }
-      throw cause;
-    });
-  }
+function execute(connection: unknown, sql: string): Promise<unknown> {
+  return (connection as { executeQuery(query: CompiledQuery): Promise<unknown> }).executeQuery(CompiledQuery.raw(sql));
 }
 
 async function migrateWhenNeeded(run: Run, driver: OrmOptions): Promise<void> {
@@ -146,6 +125,11 @@ async function migrateWhenNeeded(run: Run, driver: OrmOptions): Promise<void> {
   } finally {
     await orm.close();
   }
+}
+
+function explainLock(cause: unknown): never {
+  const message = "Another server has been bringing this database's schema up to date for a minute. Look what keeps it, then start again.";
+  throw (cause as { code?: string }).code === "55P03" ? new AppError("SERVICE_UNAVAILABLE", message, { cause }) : cause;
 }
 
 async function checkServerVersion(run: Run): Promise<void> {
@@ -179,11 +163,9 @@ async function refuseForeignTables(run: Run): Promise<void> {
 /** Answers `npm run sql` while the server has the folder. */
 async function answerQuestion(database: Database, sql: string): Promise<string> {
   return database.inBackground(() =>
-    database
-      .asOperator((transaction) => transaction.query(sql))
-      .then(
-        (rows) => JSON.stringify({ rows }),
-        (error: unknown) => JSON.stringify({ error: error instanceof Error ? error.message : String(error) }),
-      ),
+    database.inspect(sql).then(
+      (rows) => JSON.stringify({ rows }, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value)),
+      (error: unknown) => JSON.stringify({ error: error instanceof Error ? error.message : String(error) }),
+    ),
   );
 }

@@ -42,8 +42,8 @@ export function toPage<T>(list: string, query: PageQuery, rows: T[], place: (row
   const ordered = query.fromEnd ? found.reverse() : found;
   return {
     items: ordered.map((node) => ({ cursor: writeCursor(list, place(node)), node })),
-    hasNextPage: query.fromEnd ? query.before !== null : more,
-    hasPreviousPage: query.fromEnd ? more : query.after !== null,
+    hasNextPage: query.before !== null || (!query.fromEnd && more),
+    hasPreviousPage: query.after !== null || (query.fromEnd && more),
   };
 }
 

@@ -28,10 +28,13 @@ export function createEventStore(database: Database): EventStore {
           `with batch as (
             select * from jsonb_to_recordset($1::jsonb) as batch
               (batch integer, user_id text, run_id text, owner text, attempt integer, count integer, requests_model boolean, events jsonb)
+          ), locked as (
+            -- In one order, here and where leases are renewed: else two of them could wait for each other.
+            select run.user_id, run.run_id from recollect_runs run join batch using (user_id, run_id) order by 1, 2 for update of run
           ), run as (
             update recollect_runs run set last_sequence = run.last_sequence + batch.count,
               model_requested = run.model_requested or batch.requests_model
-            from batch where run.user_id = batch.user_id and run.run_id = batch.run_id
+            from locked join batch using (user_id, run_id) where run.user_id = batch.user_id and run.run_id = batch.run_id
               and run.lease_owner = batch.owner and run.attempt = batch.attempt and run.status = 'RUNNING'
             returning batch.batch, run.user_id, run.run_id, run.last_sequence - batch.count as base, run.last_sequence, batch.events
           ), event as (

@@ -78,19 +78,20 @@ export function createRunStore(database: Database, { owner, leaseSeconds }: Leas
     input(lease) {
       return database.asUser(lease.userId, async (transaction) => {
         const run = await findRun(transaction, lease.userId, lease.runId);
-        const [message] = await transaction.query<SqlMessageRow>(
-          `select ${MESSAGE_COLUMNS} from recollect_messages where user_id = $1 and run_id = $2 and role = 'USER'`,
+        const [message] = await transaction.query<SqlMessageRow & { cancel_requested: boolean }>(
+          `select ${MESSAGE_COLUMNS}, (select cancel_requested from recollect_runs where user_id = $1 and run_id = $2) as cancel_requested
+          from recollect_messages where user_id = $1 and run_id = $2 and role = 'USER'`,
           [lease.userId, lease.runId],
         );
         if (!run || !message) {
           throw new AppError("NOT_FOUND", "The run is gone: its conversation was deleted.");
         }
-        return { run, message: toMessage(lease.userId, message) };
+        return { run, message: toMessage(lease.userId, message), cancelRequested: message.cancel_requested };
       });
     },
 
-    finish(lease, outcome) {
-      return database.asUser(lease.userId, (transaction) => finishRun(transaction, lease, outcome));
+    finish(lease, outcome, rest) {
+      return database.asUser(lease.userId, (transaction) => finishRun(transaction, lease, outcome, rest));
     },
 
     requestCancel(user, runId) {
@@ -135,9 +136,14 @@ export function createRunStore(database: Database, { owner, leaseSeconds }: Leas
     heartbeat(runIds) {
       return database.asWorker(async (transaction) => {
         const rows = await transaction.query<{ run_id: string; cancel_requested: boolean }>(
-          `update recollect_runs set lease_until = now() + make_interval(secs => $2)
-          where lease_owner = $1 and status = 'RUNNING' and run_id in (select jsonb_array_elements_text($3::jsonb))
-          returning run_id, cancel_requested`,
+          `with locked as (
+            select user_id, run_id from recollect_runs
+            where lease_owner = $1 and status = 'RUNNING' and run_id in (select jsonb_array_elements_text($3::jsonb))
+            order by user_id, run_id for update
+          )
+          update recollect_runs run set lease_until = now() + make_interval(secs => $2) from locked
+          where run.user_id = locked.user_id and run.run_id = locked.run_id and run.status = 'RUNNING'
+          returning run.run_id, run.cancel_requested`,
           [owner, leaseSeconds, JSON.stringify(runIds)],
         );
         return rows.map((row) => ({ runId: row.run_id, cancelRequested: row.cancel_requested }));
@@ -147,9 +153,9 @@ export function createRunStore(database: Database, { owner, leaseSeconds }: Leas
     async reap(everyLease) {
       const abandoned = await database.asWorker((transaction) => takeAbandoned(transaction, everyLease));
       const ended: { userId: UserId; events: RunEvent[] }[] = [];
-      for (const run of abandoned) {
-        const events = await database.asUser(run.lease.userId, (transaction) => endAbandoned(transaction, run));
-        ended.push({ userId: run.lease.userId, events: events ?? [] });
+      for (const lease of abandoned) {
+        const events = await database.asUser(lease.userId, (transaction) => endAbandoned(transaction, lease, everyLease));
+        ended.push({ userId: lease.userId, events: events ?? [] });
       }
       return ended;
     },
@@ -246,8 +252,8 @@ async function refuseWhenBusy(transaction: Transaction, user: UserId, sessionId:
 }
 
 /** Null when the lease is stale: nothing was written. */
-async function finishRun(transaction: Transaction, lease: RunLease, outcome: RunOutcome): Promise<RunEvent[] | null> {
-  const bodies = closingEvents(outcome);
+async function finishRun(transaction: Transaction, lease: RunLease, outcome: RunOutcome, rest: RunEventBody[]): Promise<RunEvent[] | null> {
+  const bodies = [...rest, ...closingEvents(outcome)];
   const completed = outcome.status === "COMPLETED" ? outcome : null;
   const error = "error" in outcome ? outcome.error : null;
   const [row] = await transaction.query<{ last_sequence: number; at: string }>(
@@ -333,36 +339,19 @@ async function cancelBeforeStart(transaction: Transaction, user: UserId, runId: 
   return row ? numberEvents(runId, bodies, row.last_sequence, row.at) : [];
 }
 
-interface AbandonedRun {
-  lease: RunLease;
-  lastSequence: number;
-  cancelRequested: boolean;
-}
-
 /** Gives runs whose model was never asked back to the queue; returns the others. */
-async function takeAbandoned(transaction: Transaction, everyLease: boolean): Promise<AbandonedRun[]> {
+async function takeAbandoned(transaction: Transaction, everyLease: boolean): Promise<RunLease[]> {
   await transaction.query(
     `update recollect_runs set status = 'QUEUED', lease_owner = null, lease_until = null
     where status = 'RUNNING' and ($1::boolean or lease_until < now()) and not model_requested and not cancel_requested and attempt < $2`,
     [everyLease, MAX_ATTEMPTS],
   );
-  const rows = await transaction.query<{
-    user_id: UserId;
-    run_id: string;
-    lease_owner: string;
-    attempt: number;
-    last_sequence: number;
-    cancel_requested: boolean;
-  }>(
-    `select user_id, run_id, lease_owner, attempt, last_sequence, cancel_requested from recollect_runs
+  const rows = await transaction.query<{ user_id: UserId; run_id: string; lease_owner: string; attempt: number }>(
+    `select user_id, run_id, lease_owner, attempt from recollect_runs
     where status = 'RUNNING' and ($1::boolean or lease_until < now()) limit 100`,
     [everyLease],
   );
-  return rows.map((row) => ({
-    lease: { userId: row.user_id, runId: row.run_id, owner: row.lease_owner, attempt: row.attempt },
-    lastSequence: row.last_sequence,
-    cancelRequested: row.cancel_requested,
-  }));
+  return rows.map((row) => ({ userId: row.user_id, runId: row.run_id, owner: row.lease_owner, attempt: row.attempt }));
 }
 
 const INTERRUPTED: Failure = {
@@ -372,14 +361,23 @@ const INTERRUPTED: Failure = {
   errorId: null,
 };
 
-async function endAbandoned(transaction: Transaction, run: AbandonedRun): Promise<RunEvent[] | null> {
-  const written = await writtenSoFar(transaction, run.lease.userId, run.lease.runId, run.lastSequence);
-  const reply = { reply: written?.content ?? "", messageId: written?.messageId ?? "" };
-  return finishRun(
-    transaction,
-    run.lease,
-    run.cancelRequested ? { ...reply, status: "CANCELLED" } : { ...reply, status: "INTERRUPTED", error: INTERRUPTED },
+async function endAbandoned(transaction: Transaction, lease: RunLease, everyLease: boolean): Promise<RunEvent[] | null> {
+  // Its owner may have come back since the look at all leases.
+  const [run] = await transaction.query<{ last_sequence: number; cancel_requested: boolean }>(
+    `select last_sequence, cancel_requested from recollect_runs
+    where user_id = $1 and run_id = $2 and lease_owner = $3 and attempt = $4 and status = 'RUNNING' and ($5::boolean or lease_until < now())
+    for update`,
+    [lease.userId, lease.runId, lease.owner, lease.attempt, everyLease],
   );
+  if (!run) {
+    return null;
+  }
+  const written = await writtenSoFar(transaction, lease.userId, lease.runId, run.last_sequence);
+  const reply = { reply: written?.content ?? "", messageId: written?.messageId ?? "" };
+  const outcome: RunOutcome = run.cancel_requested
+    ? { ...reply, status: "CANCELLED" }
+    : { ...reply, status: "INTERRUPTED", error: INTERRUPTED };
+  return finishRun(transaction, lease, outcome, []);
 }
 
 /** The reply as far as the event log had it at `lastSequence`; null before its first word. */

@@ -125,7 +125,12 @@ export function chunk(
 }
 
 /** The events of a speech as a stream, in order: text pieces apart from what comes before and after them. */
-export function speechEvents(speech: Speech, model: string, usage: object | null): { before: string[]; pieces: string[]; after: string[] } {
+export function speechEvents(
+  speech: Speech,
+  model: string,
+  usage: object | null,
+  extras: object = {},
+): { before: string[]; pieces: string[]; after: string[] } {
   const named = speech.model === null ? {} : { model: speech.model ?? model };
   const part = (delta: Record<string, unknown>) => event(chunk({ delta }, named));
   const finish = speech.finish === undefined ? "stop" : speech.finish;
@@ -134,7 +139,7 @@ export function speechEvents(speech: Speech, model: string, usage: object | null
   if (finish !== null) {
     after.push(event(chunk({ delta: {}, finish_reason: finish }, named)));
     if (usage !== null && speech.usage !== false) {
-      after.push(event(chunk(null, { ...named, usage })));
+      after.push(event(chunk(null, { ...named, usage, ...extras })));
     }
     after.push(event("[DONE]"));
   }

@@ -17,6 +17,7 @@ export interface RequestBody {
   response_format?: { type?: string; json_schema?: { name?: string; schema?: unknown; strict?: boolean } };
   temperature?: number;
   max_tokens?: number;
+  tools?: unknown[];
   input?: string | string[];
   encoding_format?: string;
 }

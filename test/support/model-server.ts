@@ -1,30 +1,14 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type Answer, fails, Gate, type Raw } from "./model-answers.ts";
+import { type Answer, fails, Gate } from "./model-answers.ts";
 import { behave } from "./model-behaviour.ts";
 import { embed } from "./model-embeddings.ts";
+import { answering, type Quirks, quirkyAnswer } from "./model-quirks.ts";
 import type { Purpose, RecordedRequest } from "./model-request.ts";
 import { receive, send } from "./model-transport.ts";
 
 /** How long `waitFor` waits, in milliseconds. */
 const PATIENCE = 10_000;
-
-/** What is peculiar about a server, whatever it is asked. */
-export interface Quirks {
-  /** The ids it lists; default one chat model. */
-  models?: string[];
-  /** Request fields and types of response_format it answers with 400. */
-  refuses?: ("stream_options" | "temperature" | "max_tokens" | "json_schema" | "json_object")[];
-  /** `{ error: "…" }` or `{ error: { message, … } }`; default object. */
-  errors?: "string" | "object";
-}
-
-/** LM Studio: refuses json_object, errors are plain texts, models for embeddings are listed among the others. */
-export const lmStudio: Quirks = {
-  models: ["text-embedding-nomic-embed-text-v1.5", "qwen3-1.7b"],
-  refuses: ["json_object"],
-  errors: "string",
-};
 
 /** Decides an answer; undefined: the default behaviour. */
 export type Responder = (request: RecordedRequest) => Answer | undefined;
@@ -49,11 +33,11 @@ export interface ModelServer {
   close(): Promise<void>;
 }
 
-/** Starts a scripted model server on a free port of this machine. Whoever starts it closes it. */
-export async function startModelServer(quirks: Quirks = {}): Promise<ModelServer> {
+/** Starts a scripted model server on this machine, at a port of its own unless one is given. Whoever starts it closes it. */
+export async function startModelServer(quirks: Quirks = {}, wantedPort = 0): Promise<ModelServer> {
   const state = new State(quirks);
   const http = createServer((request, response) => void state.serve(request, response));
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => http.listen(wantedPort, "127.0.0.1", resolve));
   const { port } = http.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}/v1`,
@@ -101,9 +85,9 @@ class State {
     for (const watcher of [...this.#watchers]) {
       watcher();
     }
-    const answer = takeFirst(this.scripted, request.purpose)?.answer ?? this.#refusal(request) ?? this.#own(request);
+    const answer = takeFirst(this.scripted, request.purpose)?.answer ?? quirkyAnswer(this.#quirks, request) ?? this.#own(request);
     const gate = takeFirst(this.gates, request.purpose)?.gate ?? null;
-    await send(answer, { gate, request, response, model: request.body.model || this.#models()[0] || "none" });
+    await send(answer, { gate, request, response, model: answering(this.#quirks, request), timings: this.#quirks.timings === true });
   }
 
   waitFor(fits: (request: RecordedRequest) => boolean): Promise<RecordedRequest> {
@@ -137,7 +121,10 @@ class State {
     }
     switch (request.purpose) {
       case "models":
-        return fails(200, { object: "list", data: this.#models().map((id) => ({ id, object: "model", owned_by: "test" })) });
+        return fails(200, {
+          object: "list",
+          data: this.#models().map((id) => ({ id, object: "model", owned_by: "test", ...this.#quirks.listing })),
+        });
       case "embeddings":
         return fails(200, embed(request.body));
       case "other":
@@ -145,20 +132,6 @@ class State {
       default:
         return behave(request);
     }
-  }
-
-  /** The 400 that this server's quirks call for. */
-  #refusal({ body }: RecordedRequest): Raw | null {
-    const type = body.response_format?.type ?? "";
-    const refused = this.#quirks.refuses?.find((field) => field === type || field in body);
-    if (refused === undefined) {
-      return null;
-    }
-    const others = refused === "json_object" ? "'json_schema' or 'text'" : "'text'";
-    const message = refused === type ? `'response_format.type' must be ${others}` : `Unrecognized request argument supplied: ${refused}`;
-    return fails(400, {
-      error: this.#quirks.errors === "string" ? message : { message, type: "invalid_request_error", param: null, code: null },
-    });
   }
 }
 

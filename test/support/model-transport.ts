@@ -9,6 +9,8 @@ export interface Delivery {
   response: ServerResponse;
   /** The name the server gives its model. */
   model: string;
+  /** Whether the count comes with figures of the server's own. */
+  timings: boolean;
 }
 
 /** Responses whose connection we broke: their clients did not leave. */
@@ -83,9 +85,14 @@ async function sendWhole(speech: Speech, { gate, request, response, model }: Del
   response.end(JSON.stringify(speechBody(speech, model, usageOf(speech, request))));
 }
 
-async function stream(speech: Speech, { gate, request, response, model }: Delivery): Promise<void> {
+async function stream(speech: Speech, { gate, request, response, model, timings }: Delivery): Promise<void> {
   const usage = request.body.stream_options?.include_usage === true ? usageOf(speech, request) : null;
-  const { before, pieces, after } = speechEvents(speech, model, usage);
+  const { before, pieces, after } = speechEvents(
+    speech,
+    model,
+    usage,
+    timings ? { timings: { prompt_n: 1, predicted_per_second: 42.5 } } : {},
+  );
   const pass = async (sent: number) => {
     if (gate?.after === sent) {
       await gate.wait();

@@ -1,11 +1,10 @@
 /** The real server on a real database, with the scripted model server behind it, and clients as users have them. */
 
-import { readdirSync, readFileSync } from "node:fs";
-import { type FragmentDefinitionNode, Kind, type OperationDefinitionNode, parse, print, visit } from "graphql";
 import { createClient, type Client as SocketClient } from "graphql-ws";
 import { WebSocket } from "ws";
 import { loadConfig } from "../../src/config.ts";
 import { type Context, createContext, type Overrides } from "../../src/context.ts";
+import { readOperations } from "../../src/graphql/operations.ts";
 import { createLogger } from "../../src/logger.ts";
 import { type RunningServer, startServer } from "../../src/server.ts";
 import { createTestDatabase, type TestDatabase } from "./database.ts";
@@ -133,46 +132,9 @@ export function createSocketClient(url: string, options: { retryAttempts?: numbe
   });
 }
 
-const operations = loadOperations();
+const operations = readOperations();
 
 /** The text of an operation of schema/operations with the fragments it needs; anything else as it is. */
 export function documentOf(operation: string): string {
   return operations.get(operation) ?? operation;
-}
-
-function loadOperations(): Map<string, string> {
-  const folder = new URL("../../schema/operations/", import.meta.url);
-  const definitions = readdirSync(folder)
-    .filter((file) => file.endsWith(".graphql"))
-    .flatMap((file) => parse(readFileSync(new URL(file, folder), "utf8")).definitions);
-  const fragments = new Map<string, FragmentDefinitionNode>();
-  for (const definition of definitions) {
-    if (definition.kind === Kind.FRAGMENT_DEFINITION) {
-      fragments.set(definition.name.value, definition);
-    }
-  }
-  const found = new Map<string, string>();
-  for (const definition of definitions) {
-    if (definition.kind === Kind.OPERATION_DEFINITION && definition.name) {
-      found.set(definition.name.value, withFragments(definition, fragments));
-    }
-  }
-  return found;
-}
-
-function withFragments(operation: OperationDefinitionNode, fragments: Map<string, FragmentDefinitionNode>): string {
-  const needed = new Set<FragmentDefinitionNode>();
-  const collect = (node: OperationDefinitionNode | FragmentDefinitionNode): void => {
-    visit(node, {
-      FragmentSpread({ name }) {
-        const fragment = fragments.get(name.value);
-        if (fragment && !needed.has(fragment)) {
-          needed.add(fragment);
-          collect(fragment);
-        }
-      },
-    });
-  };
-  collect(operation);
-  return [operation, ...needed].map((node) => print(node)).join("\n\n");
 }

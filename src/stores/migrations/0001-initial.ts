@@ -180,7 +180,6 @@ const STATEMENTS = [
     payload jsonb not null,
     state text not null check (state in ('BLOCKED', 'READY', 'RUNNING', 'DEAD')),
     attempt integer not null default 0,
-    max_attempts integer not null default 10,
     run_at timestamptz not null default now(),
     lease_owner text,
     lease_until timestamptz,
@@ -219,9 +218,11 @@ const STATEMENTS = [
     cancel_requested, created_at), update (status, lease_owner, lease_until, attempt) on recollect_runs to recollect_worker`,
   `create policy worker_runs_read on recollect_runs for select to recollect_worker using (true)`,
   `create policy worker_runs_lease on recollect_runs for update to recollect_worker using (true) with check (true)`,
-  `grant select (job_id, user_id, lane, kind, run_id, state, attempt, max_attempts, run_at, lease_owner, lease_until, created_at),
+  `grant select (job_id, user_id, lane, kind, run_id, state, attempt, run_at, lease_owner, lease_until, created_at),
     update (state, attempt, run_at, lease_owner, lease_until) on recollect_jobs to recollect_worker`,
   `create policy worker_jobs_read on recollect_jobs for select to recollect_worker using (true)`,
+  `grant delete on recollect_jobs to recollect_worker`,
+  `create policy worker_jobs_drop on recollect_jobs for delete to recollect_worker using (true)`,
   `create policy worker_jobs_lease on recollect_jobs for update to recollect_worker using (true) with check (true)`,
 ];
 

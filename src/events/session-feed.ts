@@ -1,0 +1,65 @@
+/** The changes of one session as its watchers see them: what is read now, compared with what was read before. */
+
+import type { SessionFeed } from "../agent/ports.ts";
+import type { Session, SessionChange, UserId } from "../agent/types.ts";
+import { Channel, Channels } from "./channels.ts";
+
+/** How often a watcher asks the database although nothing woke it (ms): another process may be writing. */
+const POLL_INTERVAL = 1_000;
+
+/** `read` gives the session as it is; null when there is none. */
+export function createSessionFeed(read: (user: UserId, sessionId: string) => Promise<Session | null>): SessionFeed {
+  const channels = new Channels((key) => new Channel(key));
+  return {
+    announce(user, sessionId) {
+      channels.find(user, sessionId)?.wake();
+    },
+
+    async next(user, sessionId, milliseconds, signal) {
+      const channel = channels.enter(user, sessionId);
+      try {
+        await channel.wait(channel.news(), milliseconds, signal);
+      } finally {
+        channels.leave(channel);
+      }
+    },
+
+    async *follow(user, sessionId, signal) {
+      const channel = channels.enter(user, sessionId);
+      try {
+        let news = channel.news();
+        const found = await read(user, sessionId);
+        if (!found) {
+          return;
+        }
+        let known = found;
+        yield { kind: "CURRENT", session: known, at: new Date() };
+        while (!signal.aborted) {
+          await channel.wait(news, POLL_INTERVAL, signal);
+          news = channel.news();
+          const session: Session | null = signal.aborted ? known : await read(user, sessionId);
+          if (!session || session.createdAt.getTime() !== known.createdAt.getTime()) {
+            // One of the same name that was begun since is another session.
+            yield { kind: "DELETED", session: known, at: new Date() };
+            return;
+          }
+          yield* changesBetween(known, session);
+          known = session;
+        }
+      } finally {
+        channels.leave(channel);
+      }
+    },
+  };
+}
+
+function changesBetween(before: Session, session: Session): SessionChange[] {
+  const changes: SessionChange[] = [];
+  if (session.name !== before.name) {
+    changes.push({ kind: "RENAMED", session, at: session.updatedAt });
+  }
+  if (session.summary && session.summary.updatedAt !== before.summary?.updatedAt) {
+    changes.push({ kind: "SUMMARIZED", session, at: new Date(session.summary.updatedAt) });
+  }
+  return changes;
+}

@@ -1,0 +1,152 @@
+/** GraphiQL in the browser, with everything it needs in one page: it works without a network. */
+
+import { createHash } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+import { readExampleVariables, readOperations } from "./operations.ts";
+
+const TITLE = "Recollect";
+/** Of 9 MB it makes 1.9 in a fifth of a second; higher levels take seconds for little. */
+const BROTLI_QUALITY = 5;
+
+export interface Playground {
+  /** Answers with the page. */
+  serve(request: IncomingMessage, response: ServerResponse): Promise<void>;
+}
+
+/** Whether a request comes from the address bar of a browser; programs ask for JSON. */
+export function wantsPlayground({ method, headers: { accept = "" } }: IncomingMessage): boolean {
+  return method === "GET" && accept.includes("text/html") && !/application\/(graphql-response\+)?json/.test(accept);
+}
+
+/** Nothing is loaded before the first visitor, and nothing is made twice. */
+export function createPlayground(): Playground {
+  let page: Promise<Page> | undefined;
+  return {
+    async serve(request, response) {
+      page ??= renderPage().catch((error: unknown) => {
+        page = undefined;
+        throw error;
+      });
+      const { bodies, scriptHashes } = await page;
+      const encoding = preferredEncoding(request.headers["accept-encoding"]);
+      const body = await bodies[encoding]();
+      response.writeHead(200, {
+        "content-type": "text/html; charset=utf-8",
+        "content-length": body.length,
+        ...(encoding !== "identity" && { "content-encoding": encoding }),
+        vary: "accept, accept-encoding",
+        "cache-control": "no-store",
+        "content-security-policy": contentPolicy(scriptHashes, request.headers.host ?? ""),
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+      });
+      response.end(body);
+    },
+  };
+}
+
+type Encoding = "br" | "gzip" | "identity";
+
+interface Page {
+  bodies: Record<Encoding, () => Promise<Buffer>>;
+  /** Of its inline scripts, as a content security policy names them. */
+  scriptHashes: string[];
+}
+
+async function renderPage(): Promise<Page> {
+  const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql");
+  const tabs = exampleTabs();
+  const rendered = renderGraphiQL({
+    title: TITLE,
+    endpoint: "/graphql",
+    subscriptionsProtocol: "WS",
+    defaultTabs: tabs,
+    // What is typed into the headers may be a secret; the browser would keep it.
+    shouldPersistHeaders: false,
+  });
+  const html = rendered.replace("</head>", () => `<script>${openLastTab(tabs)}</script></head>`).trim();
+  const bytes = Buffer.from(html);
+  return {
+    bodies: {
+      br: once(() => promisify(brotliCompress)(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } })),
+      gzip: once(() => promisify(gzip)(bytes)),
+      identity: async () => bytes,
+    },
+    scriptHashes: inlineScripts(html).map((script) => `'sha256-${createHash("sha256").update(script).digest("base64")}'`),
+  };
+}
+
+/** A tab for each operation, those with example variables first. */
+function exampleTabs(): { query: string; variables: string }[] {
+  const variables = new Map(Object.entries(readExampleVariables()));
+  const operations = readOperations();
+  const names = [...new Set([...variables.keys(), ...operations.keys()])];
+  return names.flatMap((name) => {
+    const query = operations.get(name);
+    return query === undefined ? [] : [{ query: `${query}\n`, variables: JSON.stringify(variables.get(name) ?? {}, null, 2) }];
+  });
+}
+
+/**
+ * GraphiQL opens the tab that fits the query and the variables it stored last: a first visitor would see no variables, and
+ * a reload before the first edit would add an empty tab. So these are set to the tab that was open, or the first one.
+ */
+function openLastTab([first]: { query: string; variables: string }[]): string {
+  const text = JSON.stringify(first ?? {}).replaceAll("<", "\\u003c");
+  return `{
+    const stored = JSON.parse(localStorage.getItem("graphiql:tabState"));
+    const tab = stored?.tabs?.[stored.activeTabIndex] ?? ${text};
+    for (const part of ["query", "variables"]) {
+      if (tab[part]) localStorage.setItem("graphiql:" + part, tab[part]);
+      else localStorage.removeItem("graphiql:" + part);
+    }
+  }`;
+}
+
+function inlineScripts(html: string): string[] {
+  return [...html.matchAll(/<script>([\s\S]*?)<\/script>/g)].map(([, script = ""]) => script);
+}
+
+/**
+ * Only what is in the page itself may run, and it may speak to this server alone. The editor makes its styles as it goes,
+ * and its workers from texts in the page. Not every browser takes 'self' to mean the WebSocket as well.
+ */
+function contentPolicy(scriptHashes: string[], host: string): string {
+  return [
+    "default-src 'none'",
+    `script-src ${scriptHashes.join(" ")}`,
+    "style-src 'unsafe-inline'",
+    "font-src data:",
+    "img-src data:",
+    "worker-src blob:",
+    `connect-src 'self' ws://${host} wss://${host}`,
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join("; ");
+}
+
+function preferredEncoding(header: string | string[] | undefined): Encoding {
+  const accepted = new Set(
+    String(header ?? "")
+      .split(",")
+      .filter((part) => !/;\s*q=0(\.0*)?\s*$/.test(part))
+      .map((part) => part.split(";", 1)[0]?.trim().toLowerCase()),
+  );
+  return accepted.has("br") ? "br" : accepted.has("gzip") ? "gzip" : "identity";
+}
+
+/** Does it at the first call and keeps what came of it; after a failure, tries again. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make().catch((error: unknown) => {
+      made = undefined;
+      throw error;
+    });
+    return made;
+  };
+}
