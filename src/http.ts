@@ -4,6 +4,8 @@ import type { Report } from "./report-failure.ts";
 
 /** The largest request body and WebSocket frame, in bytes. */
 export const MAX_BODY_BYTES = 256 * 1024;
+/** The most words of an operation: more could nest deeper than a parser can follow. */
+export const MAX_OPERATION_TOKENS = 5_000;
 /** A client that sends too much is listened to up to here, so that it gets to read the answer. */
 const MAX_IGNORED_BYTES = 4 * 1024 * 1024;
 

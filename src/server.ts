@@ -59,7 +59,13 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
   let closing: Promise<void> | undefined;
 
   const server = createServer(
-    { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
+    {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      // Some clients offer HTTP/2 with every request (Upgrade: h2c); declined, they go on as they are. Node before 24.9 cannot decline.
+      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === "websocket",
+    },
     (request, response) => {
       const url = URL.parse(request.url ?? "", "http://localhost");
       response.once("close", () => closing && server.closeIdleConnections());

@@ -100,6 +100,7 @@ describe("over GraphQL", () => {
     ["malformed JSON", '{"query": ', 400],
     ["no query", "{}", 400],
     ["a body over 256 KB", JSON.stringify({ query: "{ __typename }", variables: { filler: "x".repeat(256 * 1024) } }), 413],
+    ["a query too deep for any parser", JSON.stringify({ query: "{a".repeat(20_000) }), 200],
     ["a query that is none", JSON.stringify({ query: "{ nonsense" }), 200],
   ])("%s is answered with a JSON error", async (_, body, status) => {
     const response = await fetch(`${server.url}/graphql`, { method: "POST", headers: { "content-type": "application/json" }, body });

@@ -82,6 +82,23 @@ test("a symbolic link, and any other way to the folder, leads to the same lock",
   folder = parent;
 });
 
+test("whatever is written to the lock, the holder goes on", async () => {
+  const taken = await lock();
+  taken.onQuestion(async () => {
+    throw new Error("cannot answer");
+  });
+  const { connect } = await import("node:net");
+  for (const line of ["no JSON\n", '"a question nobody can answer"\n', "\0\xff\n"]) {
+    await new Promise<void>((resolve) => {
+      const socket = connect(path.join(folder, "lock.sock"), () => socket.write(line));
+      socket.resume();
+      socket.once("close", () => resolve());
+    });
+  }
+  taken.onQuestion(async () => "still here");
+  expect(await askHolder(folder, "there?")).toBe("still here");
+});
+
 test("the holder answers questions, and nobody answers for a free folder", async () => {
   expect(await askHolder(folder, "anyone?")).toBeNull();
   const taken = await lock();

@@ -79,6 +79,15 @@ test("nobody's unit of work, and one of an unknown user, read nothing", async ()
   }
 });
 
+test("what the operator asks of the running server lasts no longer than the answer: no role, no row stays changed", async () => {
+  for (const sql of ["set role none", "select set_config('role', 'none', false)", "reset role"]) {
+    await database.inspect(sql);
+    expect(await asUser(BOB, (transaction) => visibleUsers(transaction, "agno_memories"))).toEqual([BOB]);
+  }
+  await expect(database.inspect("delete from agno_memories")).rejects.toMatchObject({ code: "25006" });
+  expect(await database.inspect("select count(distinct user_id)::int as users from agno_memories")).toEqual([{ users: 2 }]);
+});
+
 test("another user's rows can be neither changed, nor deleted, nor written", async () => {
   const before = await database.asOperator((transaction) =>
     transaction.query("select memory_id, memory, version from agno_memories where user_id = $1", [BOB]),

@@ -58,6 +58,47 @@ test("a new value of a property there is one of takes the place of the old one, 
 test("the same message five times at once is one memory", async () => {
   await Promise.all([1, 2, 3, 4, 5].map((session) => say("learn-3", "I love sailing.", { sessionId: `s${session}` })));
   expect(await memoriesOf("learn-3")).toEqual(["User loves sailing"]);
+  const { memories } = await server.data("MemoriesByTopic", { userId: "learn-3" });
+  const { memory } = await server.data("Memory", { userId: "learn-3", memoryId: memories.edges[0].node.memoryId });
+  expect(memory.evidenceCount).toBe(5);
+});
+
+test("what was said earlier, but learned later, does not take the place of what was said since", async () => {
+  const gate = server.model.hold(1);
+  const slow = say("learn-13", "I live in Oslo.", { sessionId: "slow" });
+  await server.model.waitFor((request) => request.purpose === "reply" && request.prompt.includes("I live in Oslo."));
+  await say("learn-13", "I live in Rome.", { sessionId: "quick" });
+  gate.release();
+  await slow;
+  const { memories } = await server.data("MemoriesByTopic", { userId: "learn-13" });
+  const rome = memories.edges.find((edge: { node: { memory: string } }) => edge.node.memory === "User lives in Rome");
+  expect(rome?.node.status).toBe("ACTIVE");
+});
+
+test("memories catch up at once when a memory model that was away answers again", async () => {
+  server.model.respond((request) => (request.purpose === "extraction" ? fails(404, { error: { message: "model not found" } }) : undefined));
+  const input = { userId: "learn-14", sessionId: "s", message: "I love rowing." };
+  const { runId } = (await server.data("RunAgent", { input })).runAgent.run;
+  await expect
+    .poll(
+      async () =>
+        (
+          await server.context.database.asOperator((transaction) =>
+            transaction.query("select 1 from recollect_jobs where user_id = 'learn-14' and state = 'READY' and attempt = 1"),
+          )
+        ).length,
+    )
+    .toBe(1);
+  // As if the model had been away for long: its next try is an hour from now.
+  await server.context.database.asOperator((transaction) =>
+    transaction.query("update recollect_jobs set run_at = now() + interval '1 hour' where user_id = 'learn-14'"),
+  );
+  server.model.respond(() => undefined);
+  await say("learn-14", "Hello again, how are you?", { sessionId: "other" });
+  for await (const _ of server.subscribe("FollowRun", { userId: "learn-14", runId, until: "MEMORY" })) {
+    // Only the end matters.
+  }
+  expect(await memoriesOf("learn-14")).toEqual(["User loves rowing"]);
 });
 
 test("nothing is stored that the user's own words do not carry", async () => {

@@ -203,8 +203,13 @@ test("a busy session refuses or is interrupted when the request says so", async 
   const { runId } = await nextOf(live, "TextMessageContent");
   const refused = await server.graphql("RunAgent", { input: { userId: "stream-9", sessionId: "s", message: "Second.", onBusy: "REJECT" } });
   expect(refused.errors?.[0]?.extensions.code).toBe("CONFLICT");
+  for (const message of ["I like waiting.", "I like waiting too."]) {
+    await server.data("RunAgent", { input: { userId: "stream-9", sessionId: "s", message }, waitFor: "ACCEPTED" });
+  }
   const third = await server.data("RunAgent", { input: { userId: "stream-9", sessionId: "s", message: "Third.", onBusy: "INTERRUPT" } });
   expect(third.runAgent.run.status).toBe("COMPLETED");
+  // What waited was taken back before it began: nobody was asked for it.
+  expect(server.model.asked("reply").filter((request) => request.body.messages?.at(-1)?.content.includes("waiting"))).toEqual([]);
   const { run } = await server.data("Run", { userId: "stream-9", runId });
   expect(run.status).toBe("CANCELLED");
   gate.release();

@@ -7,7 +7,7 @@ import {
 } from "@apollo/server/plugin/disabled";
 import { GraphQLError, type GraphQLSchema } from "graphql";
 import { AppError } from "../errors.ts";
-import { allowMethods, readJson } from "../http.ts";
+import { allowMethods, MAX_OPERATION_TOKENS, readJson } from "../http.ts";
 import type { Logger } from "../logger.ts";
 import type { RequestContext } from "./acting-user.ts";
 import { maskError } from "./errors.ts";
@@ -17,6 +17,7 @@ export async function startApollo(schema: GraphQLSchema, log: Logger): Promise<A
   const apollo = new ApolloServer<RequestContext>({
     schema,
     formatError: (_formatted, error) => maskError(error, log),
+    parseOptions: { maxTokens: MAX_OPERATION_TOKENS },
     introspection: true,
     includeStacktraceInErrorResponses: false,
     csrfPrevention: true,

@@ -5,7 +5,7 @@ import type { SubscribePayload } from "graphql-ws";
 import { useServer } from "graphql-ws/use/ws";
 import { validate as isUuid } from "uuid";
 import { type WebSocket, WebSocketServer } from "ws";
-import { MAX_BODY_BYTES } from "../http.ts";
+import { MAX_BODY_BYTES, MAX_OPERATION_TOKENS } from "../http.ts";
 import type { Logger } from "../logger.ts";
 import type { RequestContext } from "./acting-user.ts";
 import { maskError } from "./errors.ts";
@@ -79,7 +79,7 @@ function prepare(
   contextFor: () => RequestContext,
 ): ExecutionArgs | readonly GraphQLError[] {
   try {
-    const document = parse(query);
+    const document = parse(query, { maxTokens: MAX_OPERATION_TOKENS });
     const errors = validate(schema, document);
     return errors.length > 0 ? errors : { schema, document, operationName, variableValues: variables, contextValue: contextFor() };
   } catch (error) {

@@ -60,12 +60,14 @@ export function createSessionStore(database: Database): SessionStore {
         const covered = row.summary?.coveredTurn ?? 0;
         const messages = await transaction.query<SqlMessageRow>(
           `select ${MESSAGE_COLUMNS} from recollect_messages message
-          where user_id = $1 and session_id = $2 and sequence > $3 and sequence <= $4 and not exists (
-            select 1 from recollect_runs run where run.user_id = $1 and run.run_id = message.run_id and run.status in ('QUEUED', 'RUNNING', 'PAUSED'))
+          where user_id = $1 and session_id = $2 and sequence > $3 and sequence <= $4
+            -- Up to the first turn not answered yet: a summary that went past it would never take it in.
+            and sequence < coalesce((select 2 * min(turn) - 1 from recollect_runs run
+              where run.user_id = $1 and run.session_id = $2 and run.status in ('QUEUED', 'RUNNING', 'PAUSED')), 2147483647)
           order by sequence`,
           [user, sessionId, 2 * covered, 2 * (covered + MAX_TURNS_PER_SUMMARY)],
         );
-        return { session: toSession(user, row), messages: messages.map((message) => toMessage(user, message)) };
+        return { session: toSession(user, row), messages: withoutUnanswered(messages.map((message) => toMessage(user, message))) };
       });
     },
 
