@@ -65,8 +65,8 @@ test("the same message five times at once is one memory", async () => {
 
 test("what was said earlier, but learned later, does not take the place of what was said since", async () => {
   const gate = server.model.hold(1);
-  const slow = say("learn-13", "I live in Oslo.", { sessionId: "slow" });
-  await server.model.waitFor((request) => request.purpose === "reply" && request.prompt.includes("I live in Oslo."));
+  const slow = say("learn-13", "I live in Turin.", { sessionId: "slow" });
+  await server.model.waitFor((request) => request.purpose === "reply" && request.prompt.includes("I live in Turin."));
   await say("learn-13", "I live in Rome.", { sessionId: "quick" });
   gate.release();
   await slow;
