@@ -93,6 +93,12 @@ function stepOf(match: RegExpExecArray): number | null {
   return ago ? -Number(number) : Number(number);
 }
 
+/** "Monday, 2026-11-23", in UTC. */
+export function dayInWords(day: Date): string {
+  const name = WEEKDAYS[day.getUTCDay()] ?? "";
+  return `${name.charAt(0).toUpperCase()}${name.slice(1)}, ${day.toISOString().slice(0, 10)}`;
+}
+
 const WEEKDAYS = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 const MONTHS = "january february march april may june july august september october november december".split(" ");
 

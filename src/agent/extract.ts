@@ -4,6 +4,7 @@ import { z } from "zod";
 import { AppError } from "../errors.ts";
 import { block, clip, harmless, oneLine } from "./blocks.ts";
 import { checkFact, type FoundFact } from "./check-fact.ts";
+import { dayInWords } from "./dates.ts";
 import { foldWithPlaces } from "./fold.ts";
 import { withoutCode } from "./gate.ts";
 import { MAX_TOPICS } from "./input.ts";
@@ -72,9 +73,8 @@ export function extractionMessages(input: ExtractionInput): ChatMessage[] {
   const instructions = [input.captureInstructions ?? CAPTURE, FORM, input.additionalInstructions ?? ""];
   const { message, previousReply, saidAt } = input;
   const own = estimateTokens(message) <= MESSAGE_TOKENS ? message : clip(withoutCode(message), MESSAGE_TOKENS);
-  const weekday = saidAt.toLocaleDateString("en-US", { weekday: "long", timeZone: "UTC" });
   const parts = [
-    `Today is ${weekday}, ${saidAt.toISOString().slice(0, 10)}.`,
+    `Today is ${dayInWords(saidAt)}.`,
     block(
       "known",
       input.known.slice(0, MAX_KNOWN).map(({ memory }, index) => `${index + 1}. ${clip(oneLine(memory), KNOWN_TOKENS)}`),

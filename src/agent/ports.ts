@@ -154,9 +154,9 @@ export interface RunStore {
   input(lease: RunLease): Promise<{ run: Run; message: Message; cancelRequested: boolean }>;
   /**
    * Ends a run: the rest of its events, reply, terminal event, release of the extraction job and, when due, a summary job, in one transaction.
-   * Null when the lease is stale (nothing was written).
+   * `queued`: another run of the session waits for its turn. Null when the lease is stale (nothing was written).
    */
-  finish(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[]): Promise<RunEvent[] | null>;
+  finish(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[]): Promise<{ events: RunEvent[]; queued: boolean } | null>;
   /** Cancels a queued run at once and asks for a running one to be stopped. Null when there is no such run. */
   requestCancel(user: UserId, runId: string): Promise<{ run: Run; events: RunEvent[] } | null>;
 
@@ -329,8 +329,8 @@ export interface ClaimedJob {
 }
 
 export interface JobStore {
-  /** Takes the oldest job that is due (`ignoreDelay`: or not yet) and whose lane is free; null when there is none. */
-  claim(ignoreDelay: boolean): Promise<ClaimedJob | null>;
+  /** Takes the oldest jobs that are due (`ignoreDelay`: or not yet) and whose lanes are free, at most `limit`. */
+  claim(ignoreDelay: boolean, limit: number): Promise<ClaimedJob[]>;
   /** Renews this process's leases on these jobs; returns the ids still held. */
   heartbeat(jobIds: string[]): Promise<string[]>;
   payload(job: JobLease): Promise<Record<string, unknown> | null>;

@@ -21,6 +21,14 @@ export interface RunDeps {
   log: Log;
 }
 
+/** What the end of a run means for others. */
+export interface RunEnd {
+  /** A model has written the whole reply. */
+  answered: boolean;
+  /** Another run of the session waits for its turn. */
+  queued: boolean;
+}
+
 /** Why an executor stops before the reply is complete; given as the reason of its signal's abort. */
 export type StopReason = "cancelled" | "stopping";
 
@@ -32,10 +40,10 @@ const FINISH_DELAY = 1_000;
 const PASSAGES = 5;
 
 /**
- * Carries out an accepted run to its end; true when its reply is complete. Whatever goes wrong with the reply becomes the run's outcome; throws only when
+ * Carries out an accepted run to its end. Whatever goes wrong with the reply becomes the run's outcome; throws only when
  * that cannot be stored, and LeaseLost when another process has the run.
  */
-export async function carryOut(lease: RunLease, run: Run, message: string, deps: RunDeps, signal: AbortSignal): Promise<boolean> {
+export async function carryOut(lease: RunLease, run: Run, message: string, deps: RunDeps, signal: AbortSignal): Promise<RunEnd> {
   const events = deps.events.writer(lease);
   const reply = new ReplyText(uuid(), events);
   let outcome: RunOutcome;
@@ -50,8 +58,8 @@ export async function carryOut(lease: RunLease, run: Run, message: string, deps:
     }
     outcome = { ...reply.finish(), ...failed(error, signal, run, deps.log) };
   }
-  await close(lease, outcome, await restOf(events), deps);
-  return outcome.status === "COMPLETED";
+  const queued = await close(lease, outcome, await restOf(events), deps);
+  return { answered: outcome.status === "COMPLETED", queued };
 }
 
 /** The events not written yet. When earlier ones could not be written, there is no order left to keep: none. */
@@ -67,14 +75,14 @@ async function restOf(events: EventWriter): Promise<RunEventBody[]> {
 }
 
 /** Stores how the run ended. A database that is away for a moment is waited for; what it refuses to hold is replaced by a failure it can. */
-async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[], deps: RunDeps): Promise<void> {
+async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[], deps: RunDeps): Promise<boolean> {
   const { runId } = lease;
   for (let attempt = 1; ; attempt++) {
     try {
-      const closing = await deps.runs.finish(lease, outcome, rest);
-      deps.events.announce(lease.userId, closing ?? []);
+      const end = await deps.runs.finish(lease, outcome, rest);
+      deps.events.announce(lease.userId, end?.events ?? []);
       deps.log.info({ runId, status: outcome.status }, "run ended");
-      return;
+      return end?.queued ?? false;
     } catch (error) {
       if (attempt === FINISH_ATTEMPTS) {
         throw error;

@@ -138,10 +138,13 @@ export class ProcessRunner implements Runner {
           this.#report(error);
         }
       })
-      .then((answered) => {
+      .then((end) => {
         this.#executing.delete(name);
-        this.#options.onEnded(answered === true);
-        return this.#stopping ? undefined : void this.#claimQueued();
+        this.#options.onEnded(end?.answered ?? false);
+        // Without an end there is no telling what waits.
+        if (!this.#stopping && (end?.queued ?? true)) {
+          void this.#claimQueued();
+        }
       });
     this.#executing.set(name, { lease, controller, ended });
   }

@@ -44,6 +44,7 @@ export class JobWorker {
   #claiming: Promise<void> | null = null;
   #claimAgain = false;
   #modelWasAway = false;
+  #pokes = 0;
 
   constructor(options: JobWorkerOptions) {
     this.#options = options;
@@ -61,6 +62,7 @@ export class JobWorker {
 
   /** There may be a job to claim. */
   poke(): void {
+    this.#pokes++;
     this.#claimAgain = true;
     if (!this.#stopping) {
       this.#claiming ??= this.#options
@@ -106,24 +108,33 @@ export class JobWorker {
   }
 
   async #claimDue(ignoreDelay: boolean): Promise<void> {
-    while (this.#claimAgain && !this.#stopping && this.#running.size < this.#options.concurrency) {
+    for (let free = this.#free(); this.#claimAgain && !this.#stopping && free > 0; free = this.#free()) {
       this.#claimAgain = false;
-      const claimed = await this.#options.jobs.claim(ignoreDelay);
-      if (claimed) {
-        this.#carryOut(claimed.job, claimed.exhausted);
-        this.#claimAgain = true;
+      const claimed = await this.#options.jobs.claim(ignoreDelay, free);
+      for (const { job, exhausted } of claimed) {
+        this.#carryOut(job, exhausted);
       }
+      // There may be more than there was room for.
+      this.#claimAgain ||= claimed.length === free;
     }
+  }
+
+  #free(): number {
+    return this.#options.concurrency - this.#running.size;
   }
 
   #carryOut(job: JobLease, exhausted: boolean): void {
     const controller = new AbortController();
+    const pokes = this.#pokes;
     const ended = this.#options
       .inBackground(() => this.#attempt(job, exhausted, controller.signal))
       .catch((error: unknown) => this.#report(error))
       .then(() => {
         this.#running.delete(job.jobId);
-        this.poke();
+        // What came up meanwhile may have waited for this job's lane or place.
+        if (this.#claimAgain || this.#pokes !== pokes) {
+          this.poke();
+        }
       });
     this.#running.set(job.jobId, { job, controller, ended });
   }

@@ -7,7 +7,12 @@ import array from "postgres-array";
 import { AppError } from "../errors.ts";
 import type { EmbeddedDatabase } from "./embedded.ts";
 
+/** As whom a unit of work acts. */
+export type Scope = { user: string } | { role: "recollect_worker" | "recollect_log" | "none" };
+
 export interface Connection {
+  /** Opens a transaction in which every statement has the scope. */
+  begin(scope: Scope): Promise<void>;
   query(sql: string, values: readonly unknown[]): Promise<{ rows: unknown[]; affectedRows: number }>;
   /** Gives it back; `broken`: it is closed instead, because nobody knows what state it is in. */
   release(broken: boolean): void;
@@ -57,6 +62,12 @@ export function poolConnections(connectionString: string): Connections {
     async take() {
       const client = await pool.connect();
       return {
+        async begin(scope) {
+          // One message to the server instead of two. The user's id is the only value of the code that is quoted, not bound.
+          await client.query(
+            "user" in scope ? `begin; ${selectUser(client.escapeLiteral(scope.user))}` : `begin; ${roleStatements(scope.role)}`,
+          );
+        },
         async query(sql, values) {
           const result = await client.query(values.length > 0 ? { name: statementName(sql), text: sql, values: [...values] } : sql);
           return { rows: result.rows, affectedRows: result.rowCount ?? 0 };
@@ -71,6 +82,11 @@ export function poolConnections(connectionString: string): Connections {
 /** The one connection of the embedded database. Who may have it when is for the gate to say. */
 export function embeddedConnections(pglite: EmbeddedDatabase): Connections {
   const connection: Connection = {
+    async begin(scope) {
+      await pglite.query("begin");
+      // One statement at a time is all it takes.
+      await ("user" in scope ? pglite.query(selectUser("$1"), [scope.user]) : pglite.query(`set local role ${scope.role}`));
+    },
     async query(sql, values) {
       const { rows, affectedRows } = await pglite.query(sql, [...values], { rowMode: "object" });
       return { rows, affectedRows: affectedRows ?? 0 };
@@ -78,6 +94,16 @@ export function embeddedConnections(pglite: EmbeddedDatabase): Connections {
     release: () => undefined,
   };
   return { take: async () => connection, close: () => pglite.close() };
+}
+
+function selectUser(value: string): string {
+  return `select set_config('app.user_id', ${value}, true)`;
+}
+
+/** A piece of a reply is worth less than the wait for the disk: after a power cut the end of one may be missing, nothing else. */
+function roleStatements(role: string): string {
+  const relaxed = role === "recollect_log" ? "; set local synchronous_commit = off" : "";
+  return `set local role ${role}${relaxed}`;
 }
 
 /** Throws SERVICE_UNAVAILABLE with the remedy when the login may not take on the role. */

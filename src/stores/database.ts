@@ -12,7 +12,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { EntityManager } from "@mikro-orm/core";
 import type { MikroORM } from "@mikro-orm/sql";
 import type { UserId } from "../agent/types.ts";
-import type { Connection, Connections } from "./connections.ts";
+import type { Connection, Connections, Scope } from "./connections.ts";
 import { databaseError, isUnavailable } from "./database-error.ts";
 import { Gate } from "./gate.ts";
 
@@ -51,23 +51,20 @@ export class Database {
 
   /** Throws SERVICE_UNAVAILABLE when the database does not answer, STORAGE_FULL when the disk is full. */
   asUser<T>(user: UserId, work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.#unit(async (transaction) => {
-      await transaction.query("select set_config('app.user_id', $1, true)", [user]);
-      return work(transaction);
-    });
+    return this.#unit({ user }, work);
   }
 
   asWorker<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.#as("recollect_worker", work);
+    return this.#unit({ role: "recollect_worker" }, work);
   }
 
   asLog<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.#as("recollect_log", work);
+    return this.#unit({ role: "recollect_log" }, work);
   }
 
   /** The embedded database's owner, for the operator on this machine: everything, of everybody. */
   asOperator<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.#as("none", work);
+    return this.#unit({ role: "none" }, work);
   }
 
   /** Answers one statement of the operator's over everybody's rows. Nothing it does lasts: it may read only, and is rolled back. */
@@ -103,21 +100,14 @@ export class Database {
     await this.#connections.close();
   }
 
-  #as<T>(role: string, work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.#unit(async (transaction) => {
-      await transaction.query(`set local role ${role}`);
-      return work(transaction);
-    });
-  }
-
-  async #unit<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+  async #unit<T>(scope: Scope, work: (transaction: Transaction) => Promise<T>): Promise<T> {
     if (this.#unitOpen.getStore()?.active) {
       throw new Error("A unit of work was opened inside another. On the embedded database that would wait for itself for ever.");
     }
     const leave = await this.#gate?.enter(this.#background.getStore() === true);
     const unit = { active: true };
     try {
-      return await this.#unitOpen.run(unit, () => this.#transact(unit, work));
+      return await this.#unitOpen.run(unit, () => this.#transact(unit, scope, work));
     } catch (error) {
       throw databaseError(error);
     } finally {
@@ -126,7 +116,7 @@ export class Database {
     }
   }
 
-  async #transact<T>(unit: { active: boolean }, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+  async #transact<T>(unit: { active: boolean }, scope: Scope, work: (transaction: Transaction) => Promise<T>): Promise<T> {
     const connection = await this.#connections.take();
     this.counts.units++;
     const overdue = Promise.withResolvers<never>();
@@ -137,7 +127,7 @@ export class Database {
     // A connection is given back for use only after a commit or rollback that it answered.
     let broken = true;
     try {
-      await connection.query("begin", []);
+      await connection.begin(scope);
       const result = await Promise.race([work(this.#open(unit, connection)), overdue.promise]);
       await connection.query("commit", []);
       broken = false;

@@ -1,10 +1,11 @@
 /** Durable background work. A job's effect and its completion share a transaction, fenced by owner and attempt: one effect, once. */
 
 import type { JobStore } from "../agent/ports.ts";
-import type { JobKind, JobLease, RunEventBody, UserId } from "../agent/types.ts";
+import type { JobKind, JobLease, RunEvent, RunEventBody, UserId } from "../agent/types.ts";
 import type { Failure } from "../errors.ts";
 import type { Database, Transaction } from "./database.ts";
 import { isUniqueViolation } from "./database-error.ts";
+import { numberEvents } from "./rows.ts";
 import { appendRunEvents } from "./run-events.ts";
 import type { LeaseOptions } from "./runs.ts";
 
@@ -19,31 +20,30 @@ const OTHER_READY = `exists (
 
 export function createJobStore(database: Database, { owner, leaseSeconds }: LeaseOptions): JobStore {
   return {
-    async claim(ignoreDelay) {
+    async claim(ignoreDelay, limit) {
       try {
         return await database.asWorker(async (transaction) => {
-          const [row] = await transaction.query<{ job_id: string; user_id: UserId; kind: JobKind; attempt: number }>(
+          const rows = await transaction.query<{ job_id: string; user_id: UserId; kind: JobKind; attempt: number }>(
             `update recollect_jobs set state = 'RUNNING', attempt = attempt + 1, lease_owner = $1, lease_until = now() + make_interval(secs => $2)
-            where job_id = (
+            where job_id in (
               select job.job_id from recollect_jobs job
               where job.state = 'READY' and ($3::boolean or job.run_at <= now()) and not exists (
                 select 1 from recollect_jobs other
                 where other.user_id = job.user_id and other.lane = job.lane
                   and (other.state = 'RUNNING' or (other.state = 'READY' and other.job_id < job.job_id)))
-              order by job.run_at, job.job_id for update skip locked limit 1)
+              order by job.run_at, job.job_id for update skip locked limit $4)
             returning job_id::text, user_id, kind, attempt`,
-            [owner, leaseSeconds, ignoreDelay],
+            [owner, leaseSeconds, ignoreDelay, limit],
           );
-          if (!row) {
-            return null;
-          }
-          const job = { jobId: row.job_id, userId: row.user_id, kind: row.kind, owner, attempt: row.attempt };
-          return { job, exhausted: row.attempt > MOST_CLAIMS };
+          return rows.map((row) => ({
+            job: { jobId: row.job_id, userId: row.user_id, kind: row.kind, owner, attempt: row.attempt },
+            exhausted: row.attempt > MOST_CLAIMS,
+          }));
         });
       } catch (error) {
         // Another process took a job of the same lane at the same moment.
         if (isUniqueViolation(error)) {
-          return null;
+          return [];
         }
         throw error;
       }
@@ -164,6 +164,44 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
 /** The lane of a session's summary jobs. */
 export function summaryLane(sessionId: string): string {
   return `summary:${sessionId}`;
+}
+
+/** Thrown inside a transaction whose job has gone to another process: everything in it is rolled back. */
+class StaleLease extends Error {}
+
+/** What `work` returns; null when its job's lease was stale and it was rolled back. */
+export async function onlyWithLease<T>(work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof StaleLease) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+/** Ends an extraction in the transaction that holds its effect: removes the job and tells the run what changed. */
+export async function completeLearning(transaction: Transaction, job: JobLease, runId: string, changeIds: string[]): Promise<RunEvent[]> {
+  const body: RunEventBody = { type: "MemoryUpdate", changeIds };
+  const [row] = await transaction.query<{ last_sequence: number; at: string }>(
+    `with job as (
+      delete from recollect_jobs where user_id = $1 and job_id = $2::bigint and lease_owner = $3 and attempt = $4 and state = 'RUNNING'
+      returning user_id
+    ), run as (
+      update recollect_runs run set last_sequence = last_sequence + 1, memory_status = 'DONE', memory_error = null
+      from job where run.user_id = $1 and run.run_id = $5 returning last_sequence
+    ), event as (
+      insert into recollect_run_events (user_id, run_id, sequence, type, data)
+      select $1, $5, run.last_sequence, 'MemoryUpdate', jsonb_build_object('changeIds', $6::jsonb) from run
+    )
+    select last_sequence, now() as at from run`,
+    [job.userId, job.jobId, job.owner, job.attempt, runId, JSON.stringify(changeIds)],
+  );
+  if (!row) {
+    throw new StaleLease();
+  }
+  return numberEvents(runId, [body], row.last_sequence, row.at);
 }
 
 /** Removes a job within the transaction that holds its effect. False when the lease is stale: roll back. */

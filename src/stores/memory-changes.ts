@@ -7,12 +7,11 @@ import { v7 as uuid } from "uuid";
 import type { ChangedMemory, Learned } from "../agent/ports.ts";
 import type { Fact, JobLease, Memory, MemoryOrigin, Resolution, RunEvent, UserId } from "../agent/types.ts";
 import type { Database, Transaction } from "./database.ts";
-import { completeJob } from "./jobs.ts";
+import { completeLearning, onlyWithLease } from "./jobs.ts";
 import { changesOfFacts, type Plan, planChanges, type TouchedMemory } from "./memory-plan.ts";
 import { readMemories } from "./memory-queries.ts";
 import { lockChanges, retireMemories } from "./memory-revisions.ts";
 import { MEMORY_JSON, memoryFromJson } from "./memory-rows.ts";
-import { appendRunEvents } from "./run-events.ts";
 
 type Resolve = (facts: Fact[], stored: Memory[]) => Resolution[];
 
@@ -26,18 +25,14 @@ interface Source {
 }
 
 export function learnMemories(database: Database, job: JobLease, learned: Learned, resolve: Resolve): Promise<RunEvent[] | null> {
-  return database.asUser(job.userId, async (transaction) => {
-    if (!(await completeJob(transaction, job))) {
-      return null;
-    }
-    const source: Source = { ...learned };
-    const applied = learned.facts.length === 0 ? null : await applyFacts(transaction, job.userId, learned.facts, source, resolve);
-    const changeIds = applied?.plan.changes.map((change) => change.changeId) ?? [];
-    return appendRunEvents(transaction, job.userId, learned.runId, [{ type: "MemoryUpdate", changeIds }], {
-      memoryStatus: "DONE",
-      memoryError: null,
-    });
-  });
+  return onlyWithLease(() =>
+    database.asUser(job.userId, async (transaction) => {
+      const source: Source = { ...learned };
+      const applied = learned.facts.length === 0 ? null : await applyFacts(transaction, job.userId, learned.facts, source, resolve);
+      const changeIds = applied?.plan.changes.map((change) => change.changeId) ?? [];
+      return completeLearning(transaction, job, learned.runId, changeIds);
+    }),
+  );
 }
 
 export function addMemories(database: Database, user: UserId, facts: Fact[], resolve: Resolve): Promise<ChangedMemory[]> {

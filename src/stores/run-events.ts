@@ -20,10 +20,6 @@ export function createEventStore(database: Database): EventStore {
         events: JSON.parse(eventParameter(events)) as unknown,
       }));
       const rows = await database.asLog(async (transaction) => {
-        // A delta is worth less than the wait for the disk: after a power cut the end of a reply may be missing, nothing else.
-        if (!database.embedded) {
-          await transaction.query("set local synchronous_commit = off");
-        }
         return transaction.query<{ batch: number; last_sequence: number; at: string }>(
           `with batch as (
             select * from jsonb_to_recordset($1::jsonb) as batch

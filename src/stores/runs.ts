@@ -154,8 +154,8 @@ export function createRunStore(database: Database, { owner, leaseSeconds }: Leas
       const abandoned = await database.asWorker((transaction) => takeAbandoned(transaction, everyLease));
       const ended: { userId: UserId; events: RunEvent[] }[] = [];
       for (const lease of abandoned) {
-        const events = await database.asUser(lease.userId, (transaction) => endAbandoned(transaction, lease, everyLease));
-        ended.push({ userId: lease.userId, events: events ?? [] });
+        const end = await database.asUser(lease.userId, (transaction) => endAbandoned(transaction, lease, everyLease));
+        ended.push({ userId: lease.userId, events: end?.events ?? [] });
       }
       return ended;
     },
@@ -252,11 +252,16 @@ async function refuseWhenBusy(transaction: Transaction, user: UserId, sessionId:
 }
 
 /** Null when the lease is stale: nothing was written. */
-async function finishRun(transaction: Transaction, lease: RunLease, outcome: RunOutcome, rest: RunEventBody[]): Promise<RunEvent[] | null> {
+async function finishRun(
+  transaction: Transaction,
+  lease: RunLease,
+  outcome: RunOutcome,
+  rest: RunEventBody[],
+): Promise<{ events: RunEvent[]; queued: boolean } | null> {
   const bodies = [...rest, ...closingEvents(outcome)];
   const completed = outcome.status === "COMPLETED" ? outcome : null;
   const error = "error" in outcome ? outcome.error : null;
-  const [row] = await transaction.query<{ last_sequence: number; at: string }>(
+  const [row] = await transaction.query<{ last_sequence: number; at: string; queued: boolean }>(
     `with run as (
       update recollect_runs run set status = $5, model = $6, usage = $7::jsonb, error = $8::jsonb, finished_at = now(),
         last_sequence = last_sequence + $9, lease_owner = null, lease_until = null, recall = (
@@ -284,7 +289,9 @@ async function finishRun(transaction: Transaction, lease: RunLease, outcome: Run
       from session where uncovered >= $13
       on conflict do nothing
     )
-    select last_sequence, now() as at from run`,
+    select last_sequence, now() as at, exists (
+      select 1 from recollect_runs other where other.user_id = $1 and other.session_id = run.session_id and other.status = 'QUEUED') as queued
+    from run`,
     [
       lease.userId,
       lease.runId,
@@ -301,7 +308,7 @@ async function finishRun(transaction: Transaction, lease: RunLease, outcome: Run
       completed?.summarizeEvery ?? null,
     ],
   );
-  return row ? numberEvents(lease.runId, bodies, row.last_sequence, row.at) : null;
+  return row ? { events: numberEvents(lease.runId, bodies, row.last_sequence, row.at), queued: row.queued } : null;
 }
 
 function closingEvents(outcome: RunOutcome): RunEventBody[] {
@@ -361,7 +368,7 @@ const INTERRUPTED: Failure = {
   errorId: null,
 };
 
-async function endAbandoned(transaction: Transaction, lease: RunLease, everyLease: boolean): Promise<RunEvent[] | null> {
+async function endAbandoned(transaction: Transaction, lease: RunLease, everyLease: boolean): ReturnType<typeof finishRun> {
   // Its owner may have come back since the look at all leases.
   const [run] = await transaction.query<{ last_sequence: number; cancel_requested: boolean }>(
     `select last_sequence, cancel_requested from recollect_runs
