@@ -298,7 +298,7 @@ export interface Fact {
   slot: string | null;
   /** The user's words, exactly as written; null for a memory written by hand. */
   quote: { text: string; start: number; end: number } | null;
-  /** The folded text two wordings of the same fact share; see `fold` in `ground.ts`. */
+  /** The folded text two wordings of the same fact share; see `fingerprint` in `ground.ts`. */
   fingerprint: string;
   /** Set aside for review instead of used: it reads like an order to the agent. */
   quarantined: boolean;

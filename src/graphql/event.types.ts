@@ -21,7 +21,7 @@ export abstract class RunEventType {
   runId!: RunEvent["runId"];
 
   @Field(() => Int, {
-    description: "Goes up within the run; there may be gaps where pieces were joined. The place to go on from.",
+    description: "Its place in the run: 1, 2, 3 and so on without a gap, but for those a RunSnapshot stands for. The place to go on from.",
   })
   sequence!: RunEvent["sequence"];
 
@@ -31,7 +31,7 @@ export abstract class RunEventType {
 
 @ObjectType("RunStarted", {
   implements: RunEventType,
-  description: "The agent begins to answer. Always the first event, unless the run waits, is cancelled or fails first.",
+  description: "The agent begins to answer. Always the first event, unless the run is cancelled or fails before its turn comes.",
 })
 export class RunStartedType {
   @Field(() => RunType, { description: "The run, as it is now: it tells you the `sessionId` when you gave none." })

@@ -34,7 +34,7 @@ export const MemoryFeedbackEnum = defineEnum<NonNullable<Memory["feedback"]>>("M
 
 export const ChangeKindEnum = defineEnum<ChangeKind>("MemoryChangeKind", "What was done to a memory. New ones may be added.", {
   ADDED: "It is new.",
-  REINFORCED: "The user said it again.",
+  REINFORCED: "It was said, or written by hand, again.",
   SUPERSEDED: "A newer memory took its place. The newer one has a change of its own.",
   UPDATED: "It was edited, rated, pinned or approved.",
   QUARANTINED: "It was set aside for review.",

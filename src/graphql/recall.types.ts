@@ -53,10 +53,10 @@ export class RecallType {
   @Field(() => Boolean, { description: "True when all active memories fitted, so that nothing had to be chosen." })
   complete!: Recall["complete"];
 
-  @Field(() => [RecallItemType], { description: "What the agent was given, best first." })
+  @Field(() => [RecallItemType], { description: "What the agent was given: best first, or by age when everything fitted." })
   used!: RecallItemType[];
 
-  @Field(() => [RecallItemType], { description: "What came close but was not given, best first." })
+  @Field(() => [RecallItemType], { description: "What was not given, the closest first, with the reason." })
   nearMisses!: RecallItemType[];
 
   @Field(() => [SearchArmEnum], { description: "The ways of searching that were available." })

@@ -13,7 +13,7 @@ export const MemoryModeEnum = defineEnum<MemoryMode>("MemoryMode", "Whether a ru
 export const OnBusyEnum = defineEnum<OnBusy>("OnBusy", "What to do when a conversation is still being answered.", {
   ENQUEUE: "Wait for one's turn.",
   REJECT: "Refuse, with code CONFLICT.",
-  INTERRUPT: "Stop the run that is going on, and answer this one.",
+  INTERRUPT: "Stop the runs of the conversation that go on or wait, and answer this one.",
 });
 
 export const RunStageEnum = defineEnum<RunStage>("RunStage", "A point in a run to wait for.", {

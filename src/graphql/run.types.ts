@@ -44,7 +44,7 @@ export class RunMemoryUpdateType {
   @Field(() => MemoryUpdateStatusEnum, { description: "How far it is." })
   status!: MemoryUpdateStatus;
 
-  @Field(() => [MemoryChangeType], { description: "The memories that changed; empty when there was nothing to learn." })
+  @Field(() => [MemoryChangeType], { description: "What was done to which memories; empty when there was nothing to learn." })
   changes!: MemoryChange[];
 
   @Field(() => FailureType, { nullable: true, description: "Why it failed; null unless the status is FAILED." })

@@ -1,4 +1,4 @@
-/** The tables as MikroORM entities, for plain reads. What is written on the path of a run is SQL; see `transaction.ts`. Entities never leave `stores/`. */
+/** The tables as MikroORM entities, for plain reads. What is written on the path of a run is SQL; see `database.ts`. Entities never leave `stores/`. */
 
 import { defineEntity, type InferEntity, p } from "@mikro-orm/core";
 import { CHANGE_KINDS, MEMORY_KINDS, MEMORY_ORIGINS, MEMORY_STATUSES, type MemoryVersion, type SessionSummary } from "../agent/types.ts";
