@@ -1,10 +1,9 @@
 import { ArgsType, Field, Int, ObjectType } from "type-graphql";
-import type { Page, PageRequest } from "../agent/ports.ts";
+import type { Page } from "../agent/ports.ts";
 import { badInput } from "../errors.ts";
 
-/** The most items a page or a limited list may have, and how many a page has when nobody says. */
-const MAX_PAGE = 100;
-const DEFAULT_PAGE = 20;
+/** The most items a limited list may have. Pages are checked where they are read. */
+const MAX_ITEMS = 100;
 
 @ObjectType("PageInfo", { description: "Where a page begins and ends." })
 export class PageInfoType {
@@ -36,24 +35,10 @@ export class PageArgs {
   before?: string | null;
 }
 
-/** A checked request for a page: 20 items when no size is given, the last ones when only `before` is. Throws BAD_USER_INPUT. */
-export function pageRequest({ first, after, last, before }: PageArgs): PageRequest {
-  if (first != null && last != null) {
-    throw badInput("last", "cannot be used together with first. Send one of the two.");
-  }
-  if (first != null) {
-    return { first: checkLimit(first, "first"), after, before };
-  }
-  if (last != null) {
-    return { last: checkLimit(last, "last"), after, before };
-  }
-  return before != null && after == null ? { last: DEFAULT_PAGE, before } : { first: DEFAULT_PAGE, after, before };
-}
-
 /** A number of items between 1 and 100. Throws BAD_USER_INPUT. */
 export function checkLimit(value: number, path: string): number {
-  if (value < 1 || value > MAX_PAGE) {
-    throw badInput(path, `must be from 1 to ${MAX_PAGE}. For more, take the next page.`);
+  if (value < 1 || value > MAX_ITEMS) {
+    throw badInput(path, `must be from 1 to ${MAX_ITEMS}. For more, take the next page.`);
   }
   return value;
 }

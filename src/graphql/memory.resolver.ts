@@ -5,7 +5,7 @@ import { type MemoryMatch, searchMemories } from "../agent/search-memories.ts";
 import type { Memory, MemoryEvidence, Message, UserId } from "../agent/types.ts";
 import { actingUser, type RequestContext } from "./acting-user.ts";
 import type { ChangeView } from "./changes.ts";
-import { checkLimit, connectionOf, PageArgs, pageRequest } from "./connection.ts";
+import { checkLimit, connectionOf, PageArgs } from "./connection.ts";
 import { MemoryOrderEnum } from "./memory.enums.ts";
 import { MemoryFilterInput, memoryFilter } from "./memory.inputs.ts";
 import { MemoryChangeType, MemoryConnectionType, MemoryEvidenceType, MemoryType, TopicCountType } from "./memory.types.ts";
@@ -32,10 +32,9 @@ export class MemoryResolver {
     const { memories } = context.services;
     const user = actingUser(context, userId);
     const filter = memoryFilter(filterInput);
-    const request = pageRequest(page);
     // Before the list: a change between the two is then reported again rather than never.
     const sequence = await memories.sequence(user);
-    return { ...connectionOf(await memories.list(user, filter, orderBy, request)), sequence, userId: user, filter };
+    return { ...connectionOf(await memories.list(user, filter, orderBy, page)), sequence, userId: user, filter };
   }
 
   @Query(() => MemoryType, {

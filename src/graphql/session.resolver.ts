@@ -3,7 +3,7 @@ import { checkId } from "../agent/input.ts";
 import type { SessionFilter } from "../agent/ports.ts";
 import type { Message, Run, RunStatus, Session, UserId } from "../agent/types.ts";
 import { actingUser, type RequestContext } from "./acting-user.ts";
-import { connectionOf, PageArgs, pageRequest } from "./connection.ts";
+import { connectionOf, PageArgs } from "./connection.ts";
 import { RunConnectionType, RunStatusEnum, RunType } from "./run.types.ts";
 import { SessionFilterInput, sessionFilter } from "./session.inputs.ts";
 import { MessageConnectionType, MessageType, SessionConnectionType, SessionSummaryType, SessionType } from "./session.types.ts";
@@ -33,7 +33,7 @@ export class SessionResolver {
   ): Promise<SessionConnectionView> {
     const user = actingUser(context, userId);
     const filter = sessionFilter(filterInput);
-    const page = await context.services.sessions.list(user, filter, pageRequest({ first, after }));
+    const page = await context.services.sessions.list(user, filter, { first, after });
     return { ...connectionOf(page), userId: user, filter };
   }
 
@@ -62,7 +62,7 @@ export class SessionResolver {
     @Args(() => PageArgs) page: PageArgs,
     @Ctx() { services }: RequestContext,
   ): Promise<MessageConnectionView> {
-    return { ...connectionOf(await services.sessions.messages(userId, sessionId, pageRequest(page))), userId, sessionId };
+    return { ...connectionOf(await services.sessions.messages(userId, sessionId, page)), userId, sessionId };
   }
 
   @FieldResolver(() => RunConnectionType, { description: "The runs of this conversation, newest first." })
@@ -74,7 +74,7 @@ export class SessionResolver {
     @Arg("after", () => String, { nullable: true, description: "Start after this cursor." }) after: string | null,
     @Ctx() { services }: RequestContext,
   ): Promise<ReturnType<typeof connectionOf<Run>>> {
-    return connectionOf(await services.sessions.runs(userId, sessionId, status ?? null, pageRequest({ first, after })));
+    return connectionOf(await services.sessions.runs(userId, sessionId, status ?? null, { first, after }));
   }
 }
 

@@ -24,9 +24,9 @@ export interface Connections {
 }
 
 /** The role every connection of the server takes on; it owns nothing and cannot bypass row-level security. */
-export const APP_ROLE = "recollect_app";
+const APP_ROLE = "recollect_app";
 /** What a connection is told before anything else. */
-export const FIRST_STATEMENTS = [`set role ${APP_ROLE}`, "set timezone to 'UTC'"];
+const FIRST_STATEMENTS = [`set role ${APP_ROLE}`, "set timezone to 'UTC'"];
 
 const POOL_SIZE = 10;
 const CONNECT_DEADLINE = 5_000;

@@ -6,7 +6,7 @@ import { Worker } from "node:worker_threads";
 import { AppError } from "../errors.ts";
 import { type FolderLock, lockFolder } from "./folder-lock.ts";
 
-export interface QueryResult {
+interface QueryResult {
   rows: Record<string, unknown>[];
   affectedRows?: number;
   fields: unknown[];

@@ -108,5 +108,4 @@ export const ENTITIES = [SessionEntity, MessageEntity, MemoryEntity, MemoryEvide
 export type SessionRow = InferEntity<typeof SessionEntity>;
 export type MessageRow = InferEntity<typeof MessageEntity>;
 export type MemoryRow = InferEntity<typeof MemoryEntity>;
-export type MemoryEvidenceRow = InferEntity<typeof MemoryEvidenceEntity>;
 export type MemoryChangeRow = InferEntity<typeof MemoryChangeEntity>;

@@ -204,7 +204,7 @@ export async function completeLearning(transaction: Transaction, job: JobLease, 
   return numberEvents(runId, [body], row.last_sequence, row.at);
 }
 
-/** Removes a job within the transaction that holds its effect. False when the lease is stale: roll back. */
+/** Removes a job in the transaction that holds its effect. False when the lease is stale: then nothing else may be written. */
 export async function completeJob(transaction: Transaction, job: JobLease): Promise<boolean> {
   const rows = await transaction.query(
     `delete from recollect_jobs where user_id = $1 and job_id = $2::bigint and lease_owner = $3 and attempt = $4 and state = 'RUNNING'

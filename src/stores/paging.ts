@@ -17,20 +17,21 @@ export interface PageQuery {
   limit: number;
 }
 
-/** Checks a request. Throws BAD_USER_INPUT. */
+/** Checks a request: 20 items when no size is given. Throws BAD_USER_INPUT. */
 export function pageQuery(list: string, page: PageRequest): PageQuery {
   const { first, last } = page;
   if (first != null && last != null) {
-    throw badInput("last", "cannot be sent together with first. Send one of them.");
+    throw badInput("last", "cannot be used together with first. Send one of the two.");
   }
   const size = first ?? last ?? DEFAULT_SIZE;
   if (!Number.isInteger(size) || size < 1 || size > MAX_SIZE) {
-    throw badInput(first != null ? "first" : "last", `must be from 1 to ${MAX_SIZE}.`);
+    throw badInput(first != null ? "first" : "last", `must be from 1 to ${MAX_SIZE}. For more, take the next page.`);
   }
   return {
     after: page.after == null ? null : readCursor(list, page.after, "after"),
     before: page.before == null ? null : readCursor(list, page.before, "before"),
-    fromEnd: last != null,
+    // Only told where to end, a page is the one just before.
+    fromEnd: last != null || (first == null && page.before != null && page.after == null),
     limit: size + 1,
   };
 }

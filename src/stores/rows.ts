@@ -105,6 +105,6 @@ export function messageFromEntity(userId: UserId, row: MessageRow): Message {
   return { userId, messageId, sessionId, runId, role, content, complete, sequence, createdAt };
 }
 
-export function toDate(value: string | null): Date | null {
+function toDate(value: string | null): Date | null {
   return value === null ? null : new Date(value);
 }
