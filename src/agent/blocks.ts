@@ -3,11 +3,24 @@
  * so that nothing a user or a document once said can pass for an instruction.
  */
 
+import { createHmac, randomBytes } from "node:crypto";
 import { estimateTokens } from "./tokens.ts";
 
 /** Lines between the delimiters of a block, the lines made harmless; "" when there are none. */
 export function block(name: string, lines: readonly string[]): string {
   return lines.length === 0 ? "" : `<${name}>\n${lines.map(oneLine).join("\n")}\n</${name}>`;
+}
+
+/** Known to this process alone. */
+const MARK_KEY = randomBytes(32);
+
+/**
+ * Eight digits for the names of blocks, that nobody can know who wrote any of `content`: they follow from all of it and a
+ * secret, so no text can hold those of the block it stands in. The same blocks have the same mark, which keeps the start of
+ * a prompt the same from turn to turn, and lets model servers use what they made of it.
+ */
+export function markOf(content: string): string {
+  return createHmac("sha256", MARK_KEY).update(content).digest("hex").slice(0, 8);
 }
 
 /** Text in one line without control characters or angle brackets. Doing it twice changes nothing. */
