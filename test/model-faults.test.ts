@@ -8,7 +8,7 @@ import { type Answer, chunk, event, fails, hangs, says, sends, streams } from ".
 import { codeOf, readParts } from "./support/model-reading.ts";
 import { type ModelServer, startModelServer } from "./support/model-server.ts";
 
-const HELLO: ChatRequest = { model: "m1", messages: [{ role: "user", content: "Say hello" }] };
+const HELLO: ChatRequest = { model: "m1", messages: [{ role: "user", content: "Say hello" }], purpose: "reply" };
 const never = new AbortController().signal;
 
 let server: ModelServer;
@@ -44,11 +44,11 @@ describe("trying again", () => {
     expect(server.requests).toHaveLength(3);
   });
 
-  it("ends after three tries with MODEL_UNAVAILABLE and the server's words", async () => {
-    const error = await failure([1, 2, 3, 4].map((count) => fails(503, { error: { code: 503, message: `Loading model ${count}` } })));
+  it("ends after four tries with MODEL_UNAVAILABLE and the server's words", async () => {
+    const error = await failure([1, 2, 3, 4, 5].map((count) => fails(503, { error: { code: 503, message: `Loading model ${count}` } })));
     expect(error.code).toBe("MODEL_UNAVAILABLE");
-    expect(error.message).toMatch(/failed \(503\): Loading model 3\. Try again/);
-    expect(server.requests).toHaveLength(3);
+    expect(error.message).toMatch(/failed \(503\): Loading model 4\. Try again/);
+    expect(server.requests).toHaveLength(4);
   });
 
   it.each([400, 401, 403, 404, 413, 422])("does not follow status %i", async (status) => {
@@ -88,7 +88,7 @@ describe("trying again", () => {
     expect(String(error)).toContain(
       `The model server at ${server.url} does not answer. Start LM Studio (or the server OPENAI_BASE_URL names), load a model and start its local server.`,
     );
-    expect(events).toHaveLength(2);
+    expect(events).toHaveLength(3);
     server = await startModelServer();
   });
 });

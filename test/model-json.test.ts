@@ -5,7 +5,7 @@ import { type Answer, fails, hangs, says, saysJson, sends } from "./support/mode
 import { lmStudio, type Quirks } from "./support/model-quirks.ts";
 import { type ModelServer, startModelServer } from "./support/model-server.ts";
 
-const ASK: ChatRequest = { model: "m1", messages: [{ role: "user", content: "Colours?" }] };
+const ASK: ChatRequest = { model: "m1", messages: [{ role: "user", content: "Colours?" }], purpose: "memory" };
 const SCHEMA: AnswerSchema = {
   name: "colours",
   schema: { type: "object", properties: { colours: { type: "array", items: { type: "object" } } }, required: ["colours"] },

@@ -20,7 +20,7 @@ afterEach(async () => {
 
 function answer(name: string, text: string) {
   const model = createOpenAiModel({ baseUrl: server.url, apiKey: null, model: "m1" });
-  return model.answer({ model: null, messages: [{ role: "user", content: text }] }, { name, schema: {} }, never);
+  return model.answer({ model: null, messages: [{ role: "user", content: text }], purpose: "memory" }, { name, schema: {} }, never);
 }
 
 describe("the scripted model", () => {
@@ -50,7 +50,7 @@ describe("the scripted model", () => {
       { role: "user" as const, content: "What are my hobbies?" },
     ];
     const model = createOpenAiModel({ baseUrl: server.url, apiKey: null, model: "m1" });
-    const { text } = await readParts(model.stream({ model: null, messages }, never));
+    const { text } = await readParts(model.stream({ model: null, messages, purpose: "reply" }, never));
     expect(text).toBe("I know: User loves hiking (said once). You said: What are my hobbies?");
   });
 

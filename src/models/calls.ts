@@ -1,4 +1,5 @@
 import { AppError, type ErrorCode } from "../errors.ts";
+import type { ModelBreaker } from "./breaker.ts";
 import type { Connection } from "./connection.ts";
 import type { Deadlines, Watch } from "./deadlines.ts";
 import { type Dialect, Dialects } from "./dialect.ts";
@@ -7,7 +8,7 @@ import { ModelFault, type OptionalField } from "./model-fault.ts";
 import { readBody, readModelIds } from "./wire.ts";
 
 /** How often a request is sent before its failure is final. */
-const MOST_TRIES = 3;
+const MOST_TRIES = 4;
 /** A server that asks for a longer wait is not waited for, in milliseconds: the caller is told when to come back. */
 const LONGEST_WAIT = 30_000;
 /** Words in the names of models that do not chat. */
@@ -25,6 +26,7 @@ export interface CallsOptions {
   /** The model to ask when a request names none; null: the first one listed that chats. */
   model: string | null;
   deadlines: Pick<Deadlines, "backoff" | "list">;
+  breaker: ModelBreaker;
   log: (event: ModelEvent) => void;
 }
 
@@ -46,41 +48,17 @@ export class Calls {
 
   /** Asks `asked`, or the model there is. `fields`: the optional ones `send` puts into its request unless the dialect says no. */
   async call<T>(asked: string | null, fields: readonly OptionalField[], watch: Watch, send: Send<T>): Promise<T> {
-    const named = asked ?? this.#options.model;
-    let mayChooseAgain = named === null && this.#chosen !== null;
-    for (;;) {
-      const model = named ?? (await this.#choose(watch));
-      const dialect = this.#dialects.of(model);
-      try {
-        return await this.#retrying(watch, MOST_TRIES, () => send(model, dialect));
-      } catch (thrown) {
-        const fault = this.#explain(thrown, watch);
-        if (dialect.learn(fault.refused, fields)) {
-          this.#options.log({ type: "fields-refused", model, fields: dialect.refused() });
-          continue;
-        }
-        if (fault.missingModel && named === null) {
-          this.#chosen = null;
-          if (mayChooseAgain) {
-            mayChooseAgain = false;
-            continue;
-          }
-        }
-        throw fault.error;
-      }
+    try {
+      return await this.#options.breaker.run(() => this.#call(asked, fields, watch, send), watch.signal);
+    } catch (thrown) {
+      throw this.failure(thrown, watch);
     }
   }
 
   /** The ids of all models the server lists, those for embeddings included. */
   async list(watch: Watch, mostTries = MOST_TRIES): Promise<string[]> {
-    const { connection, deadlines } = this.#options;
     try {
-      return await this.#retrying(watch, mostTries, async () => {
-        watch.arm(deadlines.list, "did not list its models");
-        const body: unknown = await connection.client.get("/models", { signal: watch.signal });
-        watch.disarm();
-        return readModelIds(readBody(body));
-      });
+      return await this.#list(watch, mostTries);
     } catch (thrown) {
       throw this.failure(thrown, watch);
     }
@@ -101,9 +79,45 @@ export class Calls {
     return this.#explain(thrown, watch).error;
   }
 
+  async #call<T>(asked: string | null, fields: readonly OptionalField[], watch: Watch, send: Send<T>): Promise<T> {
+    const named = asked ?? this.#options.model;
+    let mayChooseAgain = named === null && this.#chosen !== null;
+    for (;;) {
+      const model = named ?? (await this.#choose(watch));
+      const dialect = this.#dialects.of(model);
+      try {
+        return await this.#retrying(watch, MOST_TRIES, () => send(model, dialect));
+      } catch (thrown) {
+        const fault = this.#explain(thrown, watch);
+        if (dialect.learn(fault.refused, fields)) {
+          this.#options.log({ type: "fields-refused", model, fields: dialect.refused() });
+          continue;
+        }
+        if (fault.missingModel && named === null) {
+          this.#chosen = null;
+          if (mayChooseAgain) {
+            mayChooseAgain = false;
+            continue;
+          }
+        }
+        throw fault;
+      }
+    }
+  }
+
+  async #list(watch: Watch, mostTries: number): Promise<string[]> {
+    const { connection, deadlines } = this.#options;
+    return this.#retrying(watch, mostTries, async () => {
+      watch.arm(deadlines.list, "did not list its models");
+      const body: unknown = await connection.client.get("/models", { signal: watch.signal });
+      watch.disarm();
+      return readModelIds(readBody(body));
+    });
+  }
+
   async #choose(watch: Watch): Promise<string> {
     if (this.#chosen === null) {
-      const model = (await this.list(watch)).find((id) => !NOT_FOR_CHAT.test(id));
+      const model = (await this.#list(watch, MOST_TRIES)).find((id) => !NOT_FOR_CHAT.test(id));
       if (model === undefined) {
         throw new AppError(
           "MODEL_UNAVAILABLE",
@@ -118,8 +132,8 @@ export class Calls {
 
   async #retrying<T>(watch: Watch, mostTries: number, attempt: () => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries++) {
-      watch.check();
       try {
+        watch.check();
         return await attempt();
       } catch (thrown) {
         const fault = this.#explain(thrown, watch);
@@ -129,14 +143,18 @@ export class Calls {
         }
         watch.disarm();
         this.#options.log({ type: "retrying", try: tries + 1, waitMs: Math.round(wait), code: fault.error.code });
-        await watch.pause(wait);
+        await watch.pause(wait).catch((stopped: unknown) => {
+          throw this.#explain(stopped, watch);
+        });
       }
     }
   }
 
   /** A watch that stopped the work is the reason, whatever was thrown because of it. */
   #explain(thrown: unknown, watch: Watch): ModelFault {
-    const fault = watch.stopped ? new ModelFault(watch.stopped) : explain(thrown, this.#options.connection);
+    const fault = watch.stopped
+      ? new ModelFault(watch.stopped, { away: watch.stopped.code === "MODEL_TIMEOUT" })
+      : explain(thrown, this.#options.connection);
     if (!fault) {
       throw thrown;
     }

@@ -1,10 +1,6 @@
 import { OpenAI } from "openai";
 import { AppError } from "../errors.ts";
-
-/** The longest line, and the longest body, that is read from a model server, in bytes. */
-const MAX_LINE_BYTES = 8 * 1024 * 1024;
-const MAX_BODY_BYTES = 64 * 1024 * 1024;
-const NEWLINE = 10;
+import { MAX_BODY_BYTES, tooMuch } from "./event-stream.ts";
 
 export interface ConnectionOptions {
   /** Address of an OpenAI-compatible server; ends in /v1 as a rule. A user and password in it become a Basic header. */
@@ -65,11 +61,11 @@ function parseAddress(baseUrl: string): URL {
   return url;
 }
 
-/** `fetch` with an end to how much a server can make us hold in memory. */
+/** `fetch` with an end to how much a server can make us hold in memory. Streams of events have theirs where they are read. */
 function boundedFetch(inner: typeof globalThis.fetch): typeof globalThis.fetch {
   return async (input, init) => {
     const response = await inner(input, init);
-    if (!response.body) {
+    if (!response.body || isEventStream(response)) {
       return response;
     }
     const { status, statusText, headers } = response;
@@ -77,21 +73,18 @@ function boundedFetch(inner: typeof globalThis.fetch): typeof globalThis.fetch {
   };
 }
 
+/** Whether an answer is a stream of events. Some servers leave the header out. */
+export function isEventStream(response: Response): boolean {
+  return response.ok && /\bevent-stream\b/.test(response.headers.get("content-type") ?? "");
+}
+
 function meter(): TransformStream<Uint8Array, Uint8Array> {
-  let body = 0;
-  let line = 0;
+  let size = 0;
   return new TransformStream({
     transform(bytes, controller) {
-      const newline = bytes.lastIndexOf(NEWLINE);
-      const first = bytes.indexOf(NEWLINE);
-      const longest = line + (first < 0 ? bytes.length : first);
-      line = newline < 0 ? longest : bytes.length - newline - 1;
-      body += bytes.length;
-      if (longest > MAX_LINE_BYTES || body > MAX_BODY_BYTES) {
-        throw new AppError(
-          "MODEL_BAD_RESPONSE",
-          "The model server sent more than a reply can hold. Look at its log, and whether OPENAI_BASE_URL names a model server.",
-        );
+      size += bytes.length;
+      if (size > MAX_BODY_BYTES) {
+        throw tooMuch();
       }
       controller.enqueue(bytes);
     },

@@ -31,7 +31,7 @@ export const DEFAULT_DEADLINES: Deadlines = {
 
 /**
  * Guards one piece of work: stops it when the caller does, when its time is up, or when a single wait takes too long.
- * Whoever makes one disposes of it. A stopped stream of the SDK ends as if it were complete: look at `stopped` after each.
+ * Whoever makes one disposes of it.
  */
 export class Watch {
   readonly #controller = new AbortController();
@@ -89,14 +89,17 @@ export class Watch {
     clearTimeout(this.#total);
     this.disarm();
     this.#caller.removeEventListener("abort", this.#onAbort);
-    this.#controller.abort();
+    this.#controller.abort(OVER);
   }
 
   #stop(error: AppError): void {
     this.#stopped ??= error;
-    this.#controller.abort();
+    this.#controller.abort(error);
   }
 }
+
+/** Why a watch that has done its duty aborts its signal. Without a reason each would make an exception with a stack of its own. */
+const OVER = new Error("The request is over.");
 
 function timeout(what: string): AppError {
   return new AppError(

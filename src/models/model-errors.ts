@@ -13,7 +13,7 @@ export function explain(thrown: unknown, server: Pick<Connection, "address" | "s
     return typed instanceof ModelFault ? typed : new ModelFault(typed);
   }
   if (thrown instanceof APIConnectionTimeoutError || chain.some((error) => TIMEOUTS.has(codeOf(error)))) {
-    return new ModelFault(timedOut(server.address, thrown));
+    return new ModelFault(timedOut(server.address, thrown), { away: true });
   }
   if (thrown instanceof APIConnectionError) {
     return unreachable(chain, server.address);
@@ -76,5 +76,5 @@ function unreachable(chain: unknown[], address: string): ModelFault {
   const code = chain.map(codeOf).find((each) => each !== "") ?? "";
   const what = CUTS.has(code) ? "closed the connection before it answered" : "does not answer";
   const message = `The model server at ${address} ${what}${code && code !== "ECONNREFUSED" ? ` (${code})` : ""}. Start LM Studio (or the server OPENAI_BASE_URL names), load a model and start its local server.`;
-  return new ModelFault(new AppError("MODEL_UNAVAILABLE", message, { cause: chain[0] }), { retry: !HOPELESS.test(code) });
+  return new ModelFault(new AppError("MODEL_UNAVAILABLE", message, { cause: chain[0] }), { away: true, retry: !HOPELESS.test(code) });
 }

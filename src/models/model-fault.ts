@@ -10,6 +10,8 @@ export class ModelFault extends Error {
   readonly error: AppError;
   /** The same request may succeed in a moment. */
   readonly retry: boolean;
+  /** The server does not answer, or does not manage to: other requests will hardly do better. */
+  readonly away: boolean;
   /** How long the server asked us to wait, in milliseconds. */
   readonly retryAfter: number | null;
   /** The server does not have the model. */
@@ -17,10 +19,11 @@ export class ModelFault extends Error {
   /** The optional fields the server complains of. */
   readonly refused: readonly OptionalField[];
 
-  constructor(error: AppError, more: Partial<Pick<ModelFault, "retry" | "retryAfter" | "missingModel" | "refused">> = {}) {
+  constructor(error: AppError, more: Partial<Pick<ModelFault, "retry" | "away" | "retryAfter" | "missingModel" | "refused">> = {}) {
     super(error.message, { cause: error });
     this.error = error;
     this.retry = more.retry ?? false;
+    this.away = more.away ?? false;
     this.retryAfter = more.retryAfter ?? null;
     this.missingModel = more.missingModel ?? false;
     this.refused = more.refused ?? [];

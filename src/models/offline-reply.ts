@@ -115,7 +115,7 @@ function base(verb: string): string {
 
 /** The lines a prompt keeps in a block. */
 function blockLines(prompt: string, name: string): string[] {
-  const inner = new RegExp(`^<${name}>\\n([\\s\\S]*?)\\n</${name}>`, "m").exec(prompt)?.[1] ?? "";
+  const inner = new RegExp(`^<(${name}-[0-9a-f]+)>\\n([\\s\\S]*?)\\n</\\1>`, "m").exec(prompt)?.[2] ?? "";
   return inner.split("\n").filter((line) => line !== "");
 }
 

@@ -2,10 +2,12 @@ import type { OpenAI } from "openai";
 import type { ChatModel, ChatPart, ChatRequest, StructuredOutput } from "../agent/ports.ts";
 import { AppError } from "../errors.ts";
 import { askForJson } from "./answer.ts";
+import { ModelBreaker } from "./breaker.ts";
 import { Calls, type ModelEvent } from "./calls.ts";
 import { type ConnectionOptions, connect } from "./connection.ts";
 import { DEFAULT_DEADLINES, type Deadlines, Watch } from "./deadlines.ts";
 import type { Dialect } from "./dialect.ts";
+import { readEvents } from "./event-stream.ts";
 import { errorIn } from "./model-errors.ts";
 import { garbled, ModelFault } from "./model-fault.ts";
 import { readReply } from "./reply.ts";
@@ -14,6 +16,8 @@ export interface OpenAiOptions extends ConnectionOptions {
   /** The model for requests that name none. Null: the first one the server lists that is not for embeddings. */
   model: string | null;
   deadlines?: Partial<Deadlines>;
+  /** How long a server that fails again and again is left alone, in milliseconds. */
+  rest?: number | undefined;
   /** Told what happens inside, never what anybody wrote. */
   log?: (event: ModelEvent) => void;
 }
@@ -23,6 +27,8 @@ export interface OpenAiModel extends ChatModel {
   list(signal: AbortSignal): Promise<string[]>;
   /** Asks once whether a model server is there, and waits `milliseconds` at most: null when it lists its models, else why not. */
   probe(milliseconds: number, signal: AbortSignal): Promise<AppError | null>;
+  /** Keeps requests from a server that fails again and again. */
+  readonly breaker: ModelBreaker;
   /** The server's address as it may be shown. */
   readonly address: string;
   /** Which of the models it lists answers requests that name none; null when none of them chats. */
@@ -41,7 +47,8 @@ export function createOpenAiModel(options: OpenAiOptions): OpenAiModel {
   // The watch is what ends a request; the SDK's clock only has to be slower.
   const connection = connect(options, Math.max(deadlines.total, deadlines.answer) + 1_000);
   const { client, address } = connection;
-  const calls = new Calls({ connection, model: options.model, deadlines, log });
+  const breaker = new ModelBreaker(options.rest);
+  const calls = new Calls({ connection, model: options.model, deadlines, breaker, log });
 
   async function guarded<T>(signal: AbortSignal, totalMs: number, work: (watch: Watch) => Promise<T>): Promise<T> {
     const watch = new Watch(signal, totalMs);
@@ -83,6 +90,7 @@ export function createOpenAiModel(options: OpenAiOptions): OpenAiModel {
       guarded(signal, deadlines.answer, (watch) => askForJson(request, schema, { client, calls, watch, log })),
     list: (signal) => guarded(signal, deadlines.list, (watch) => calls.list(watch)),
     probe: (milliseconds, signal) => guarded(signal, milliseconds, (watch) => calls.list(watch, 1)).then(() => null, expected),
+    breaker,
     address,
     chosen: (listed) => calls.chosen(listed),
     structuredOutput: (model) => calls.dialectOf(model).structuredOutput,
@@ -97,7 +105,7 @@ function expected(error: unknown): AppError {
   throw error;
 }
 
-/** The chunks of a reply. Throws when the server answers with something else than a stream, which the SDK takes for an empty one. */
+/** The chunks of a reply. Read without the SDK's own reader, which costs more than all the rest of a turn's requests. */
 async function openStream(
   client: OpenAI,
   { messages }: ChatRequest,
@@ -107,14 +115,25 @@ async function openStream(
   address: string,
 ): Promise<AsyncIterable<unknown>> {
   const usage = dialect.accepts("stream_options") ? { stream_options: { include_usage: true } } : {};
-  const { data, response } = await client.chat.completions.create({ model, messages, stream: true, ...usage }, { signal }).withResponse();
+  const response = await client.chat.completions.create({ model, messages, stream: true, ...usage }, { signal }).asResponse();
   const type = response.headers.get("content-type") ?? "";
-  if (/\bhtml\b/.test(type)) {
+  if (/\bhtml\b/.test(type) || !response.body) {
     await response.body?.cancel();
     throw new ModelFault(garbled(address));
   }
   if (/\bjson\b/.test(type)) {
     throw errorIn(await response.json()) ?? new ModelFault(garbled(address));
   }
-  return data;
+  return chunksOf(response.body);
+}
+
+/** Throws the error that a chunk reports. */
+async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<unknown, void> {
+  for await (const chunk of readEvents(body)) {
+    const error = errorIn(chunk);
+    if (error) {
+      throw error;
+    }
+    yield chunk;
+  }
 }

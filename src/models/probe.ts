@@ -9,7 +9,7 @@ const FRESH = 10_000;
 const DEADLINE = 2_000;
 
 export interface ProbeOptions {
-  server: Pick<OpenAiModel, "list" | "address" | "chosen" | "structuredOutput">;
+  server: Pick<OpenAiModel, "list" | "address" | "chosen" | "structuredOutput" | "breaker">;
   /** The name of the rules while they answer; null while the server does. */
   rules: () => string | null;
   /** How long an answer is good for, in milliseconds. */
@@ -29,6 +29,7 @@ export function createModelProbe({ server, rules, freshness = FRESH }: ProbeOpti
     chosen: (listed) => server.chosen(listed),
     structuredOutput: (name) => server.structuredOutput(name),
     rules,
+    breaker: () => server.breaker.status,
   };
 }
 

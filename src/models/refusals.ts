@@ -107,7 +107,12 @@ function busy(error: APIError, status: number, words: Words, server: Server): Mo
     cause: error,
     ...(wait === null ? {} : { details: { retryAfterSeconds: Math.ceil(wait / 1_000) } }),
   });
-  return new ModelFault(appError, { retry: !spent, retryAfter: wait, refused: status >= 500 ? refusedFields(words.all) : [] });
+  return new ModelFault(appError, {
+    retry: !spent,
+    away: status >= 500,
+    retryAfter: wait,
+    refused: status >= 500 ? refusedFields(words.all) : [],
+  });
 }
 
 function refusedFields(words: string): OptionalField[] {

@@ -10,6 +10,8 @@ import { readChunk } from "./wire.ts";
 
 /** How long a server may take to report its count after the reply's end, in milliseconds. */
 const LONGEST_FAREWELL = 2_000;
+/** The longest reply that is taken, thinking included, in UTF-16 units. */
+const LONGEST_REPLY = 1_000_000;
 
 export interface ReplyOptions {
   messages: readonly ChatMessage[];
@@ -36,6 +38,9 @@ export async function* readReply(chunks: AsyncIterable<unknown>, options: ReplyO
         watch.disarm();
       }
       yield* parts;
+      if (reply.finish === OVERLONG) {
+        break;
+      }
       if (reply.finish !== null) {
         watch.arm(Math.min(LONGEST_FAREWELL, deadlines.idle), "did not end its reply");
       } else if (reply.begun) {
@@ -63,7 +68,7 @@ class Reply {
   #hasText = false;
   #usage: TokenUsage | null = null;
   #model: string | null = null;
-  /** The server's reason for stopping; null until it gives one. */
+  /** The server's reason for stopping, or ours; null until there is one. */
   finish: string | null = null;
 
   constructor(options: ReplyOptions) {
@@ -81,9 +86,15 @@ class Reply {
     this.#model ??= said.model;
     this.#usage = said.usage ?? this.#usage;
     this.finish ??= said.finish;
-    this.#written += said.reasoning + said.content;
-    const reasoning: Piece[] = said.reasoning === "" ? [] : [{ type: "reasoning", text: said.reasoning }];
-    return this.#parts([...reasoning, ...this.#filter.push(said.content)]);
+    const room = LONGEST_REPLY - this.#written.length;
+    const thought = said.reasoning.slice(0, room);
+    const content = said.content.slice(0, room - thought.length);
+    this.#written += thought + content;
+    if (thought.length + content.length < said.reasoning.length + said.content.length) {
+      this.finish = OVERLONG;
+    }
+    const reasoning: Piece[] = thought === "" ? [] : [{ type: "reasoning", text: thought }];
+    return this.#parts([...reasoning, ...this.#filter.push(content)]);
   }
 
   /** The rest of the text and `finish`. Throws MODEL_BAD_RESPONSE when the reply is not complete, after its text. */
@@ -130,6 +141,12 @@ const CUT = "The reply was cut at the model's length limit. Ask for a shorter on
 const WITHHELD = "The model server withheld the reply (content filter). Put the message differently, or choose another model.";
 const GAVE_UP = "The model server gave up in the middle of the reply. Try again; if it happens often, look at that server's log.";
 
+const ENDLESS =
+  "The model did not come to an end: its reply was stopped at a million characters. Send the message again, or choose another model.";
+
+/** Our own reason for stopping. */
+const OVERLONG = "recollect:overlong";
+
 /** Reasons for stopping that mean the reply is not whole. */
 const SHORTFALLS: ReadonlyMap<string, string> = new Map([
   ["length", CUT],
@@ -137,4 +154,5 @@ const SHORTFALLS: ReadonlyMap<string, string> = new Map([
   ["content_filter", WITHHELD],
   ["error", GAVE_UP],
   ["abort", GAVE_UP],
+  [OVERLONG, ENDLESS],
 ]);

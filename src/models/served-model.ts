@@ -11,7 +11,7 @@ const PROBE_PATIENCE_MS = 5_000;
 const PROBE_EVERY_MS = 30_000;
 
 export interface ServedModelOptions {
-  server: OpenAiModel;
+  server: ChatModel & Pick<OpenAiModel, "probe">;
   /** True: the server was chosen by somebody, and is asked whether it answers or not. */
   configured: boolean;
   log: Log;

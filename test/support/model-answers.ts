@@ -38,6 +38,8 @@ export interface Speech {
   text: string;
   /** The pieces to stream; by default the text word by word. */
   pieces?: string[];
+  /** Milliseconds before each piece. */
+  pause?: number;
   reasoning?: string;
   /** The field that carries `reasoning`; default reasoning_content. */
   reasoningField?: "reasoning_content" | "reasoning";

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Answer, type Gate, type Raw, type Speech, speechBody, speechEvents } from "./model-answers.ts";
 import { purposeOf, type RecordedRequest, type RequestBody } from "./model-request.ts";
 
@@ -113,6 +114,9 @@ async function stream(speech: Speech, { gate, request, response, model, timings 
   }
   for (const [index, piece] of pieces.entries()) {
     await pass(index);
+    if (speech.pause) {
+      await sleep(speech.pause);
+    }
     await write(response, piece);
   }
   await pass(pieces.length);
