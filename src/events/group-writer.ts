@@ -1,14 +1,18 @@
 /**
  * Writes the events of all runs of this process together: one statement at a time, each taking whatever has gathered. A
- * run's first piece of text goes at once, later ones gather for a moment; what must be committed before work goes on does not wait.
+ * run's first piece of text goes at once, later ones gather for a moment.
  */
 
 import { type EventWriter, LeaseLost } from "../agent/ports.ts";
 import type { RunEvent, RunEventBody, RunLease, UserId } from "../agent/types.ts";
+import { step } from "../step.ts";
 import type { EventStore } from "./event-store.ts";
 
 /** How long pieces of text may gather before they are written (ms). */
 const GATHER_TIME = 40;
+
+/** Events that a run may have had and still be carried out from the start by another process. */
+const BEFORE_REPLY: ReadonlySet<RunEventBody["type"]> = new Set<RunEventBody["type"]>(["RunStarted", "MemoriesRecalled"]);
 
 export class GroupWriter {
   readonly #store: EventStore;
@@ -23,7 +27,10 @@ export class GroupWriter {
   }
 
   open(lease: RunLease): EventWriter {
-    return new RunWriter(lease, (writer, urgent) => this.#schedule(writer, urgent));
+    return new RunWriter(lease, {
+      schedule: (writer, urgent) => this.#schedule(writer, urgent),
+      release: () => this.#store.release(lease),
+    });
   }
 
   #schedule(writer: RunWriter, urgent: boolean): void {
@@ -49,12 +56,15 @@ export class GroupWriter {
     const batches = writers.map((writer) => writer.take());
     try {
       const written = batches.length > 0 ? await this.#store.append(batches) : [];
+      step("events-stored");
       for (const [index, writer] of writers.entries()) {
-        const events = written[index];
-        if (events) {
+        const events = written[index] ?? new LeaseLost("Another process has this run.");
+        if (events instanceof Error) {
+          writer.settle(events);
+        } else {
           this.#announce(writer.lease.userId, events);
+          writer.settle(null);
         }
-        writer.settle(events ? null : new LeaseLost("Another process has this run."));
       }
     } catch (error) {
       for (const writer of writers) {
@@ -75,48 +85,42 @@ export class GroupWriter {
 
 class RunWriter implements EventWriter {
   readonly lease: RunLease;
-  readonly #schedule: (writer: RunWriter, urgent: boolean) => void;
+  readonly #group: { schedule(writer: RunWriter, urgent: boolean): void; release(): void };
   #pending: RunEventBody[] = [];
-  #requestsModel = false;
   #begunText = false;
   #firstText = false;
   #error: unknown = null;
-  /** Settles with the write that will take what is pending; null while nobody waits for it. */
-  #next: PromiseWithResolvers<void> | null = null;
   /** Settles with the write under way; null between writes. */
   #current: PromiseWithResolvers<void> | null = null;
 
-  constructor(lease: RunLease, schedule: (writer: RunWriter, urgent: boolean) => void) {
+  constructor(lease: RunLease, group: { schedule(writer: RunWriter, urgent: boolean): void; release(): void }) {
     this.lease = lease;
-    this.#schedule = schedule;
+    this.#group = group;
   }
 
   /** True when there is something to write. Once a write has failed, what comes later must not be stored without what is missing. */
   get due(): boolean {
-    return this.#error === null && (this.#pending.length > 0 || this.#next !== null);
+    return this.#error === null && this.#pending.length > 0;
   }
 
-  /** True when somebody waits for what is pending: this process, or a reader for the first words. */
+  /** True when readers wait for the first words. */
   get urgent(): boolean {
-    return this.#next !== null || this.#firstText;
-  }
-
-  append(events: RunEventBody[], options: { requestsModel?: boolean } = {}): Promise<void> {
-    this.#add(events);
-    this.#requestsModel ||= options.requestsModel === true;
-    return this.#committed();
+    return this.#firstText;
   }
 
   push(event: RunEventBody): void {
-    this.#add([event]);
+    this.#add(event);
     const isText = event.type === "TextMessageContent";
     this.#firstText ||= isText && !this.#begunText;
     this.#begunText ||= isText;
-    this.#schedule(this, this.urgent);
+    this.#group.schedule(this, this.urgent);
   }
 
   async takeRest(): Promise<RunEventBody[]> {
-    await this.#current?.promise;
+    // The end of a write may have begun the next one already, when another run was in a hurry.
+    while (this.#current) {
+      await this.#current.promise;
+    }
     if (this.#error !== null) {
       throw this.#error;
     }
@@ -125,15 +129,18 @@ class RunWriter implements EventWriter {
     return rest;
   }
 
-  take(): { lease: RunLease; events: RunEventBody[]; requestsModel: boolean } {
-    const batch = { lease: this.lease, events: this.#pending, requestsModel: this.#requestsModel };
+  close(): void {
+    this.#group.release();
+  }
+
+  take(): { lease: RunLease; events: RunEventBody[]; beginsReply: boolean } {
+    const beginsReply = this.#pending.some((event) => !BEFORE_REPLY.has(event.type));
+    const batch = { lease: this.lease, events: this.#pending, beginsReply };
     this.#pending = [];
-    this.#requestsModel = false;
     this.#firstText = false;
-    this.#current = this.#next ?? Promise.withResolvers();
+    this.#current = Promise.withResolvers();
     // Whoever does not wait learns of a failed write from the next call.
     this.#current.promise.catch(() => undefined);
-    this.#next = null;
     return batch;
   }
 
@@ -143,32 +150,21 @@ class RunWriter implements EventWriter {
       this.#current?.resolve();
     } else {
       this.#current?.reject(error);
-      this.#next?.reject(error);
-      this.#next = null;
     }
     this.#current = null;
   }
 
-  #add(events: RunEventBody[]): void {
+  #add(event: RunEventBody): void {
     if (this.#error !== null) {
       throw this.#error;
     }
-    for (const event of events) {
-      const last = this.#pending.at(-1);
-      const joined = last && join(last, event);
-      if (joined) {
-        this.#pending[this.#pending.length - 1] = joined;
-      } else {
-        this.#pending.push(event);
-      }
+    const last = this.#pending.at(-1);
+    const joined = last && join(last, event);
+    if (joined) {
+      this.#pending[this.#pending.length - 1] = joined;
+    } else {
+      this.#pending.push(event);
     }
-  }
-
-  #committed(): Promise<void> {
-    this.#next ??= Promise.withResolvers();
-    const { promise } = this.#next;
-    this.#schedule(this, true);
-    return promise;
   }
 }
 

@@ -3,25 +3,24 @@
  * memory while this process writes them, from the database otherwise. Nothing is ever pushed into an unbounded buffer.
  */
 
-import type { EventLog } from "../agent/ports.ts";
+import type { EventLog, Peers } from "../agent/ports.ts";
 import { isTerminal, type RunEvent, type UserId } from "../agent/types.ts";
-import { Channels, RunChannel } from "./channels.ts";
+import { Channels, NO_PEERS, RunChannel } from "./channels.ts";
 import type { EventPage, EventStore } from "./event-store.ts";
 import { GroupWriter } from "./group-writer.ts";
 
 /** Events read from the database at a time. */
-const PAGE_SIZE = 500;
-/** How often a follower asks the database although nothing woke it (ms): another process may be writing. */
-const POLL_INTERVAL = 1_000;
-
+const PAGE_SIZE = 200;
 const TERMINAL_EVENTS: ReadonlySet<RunEvent["type"]> = new Set<RunEvent["type"]>(["RunFinished", "RunError", "RunCancelled"]);
-const MEMORY_EVENTS: ReadonlySet<RunEvent["type"]> = new Set<RunEvent["type"]>(["MemoryUpdate", "MemoryUpdateFailed"]);
 
-export function createEventLog(store: EventStore): EventLog {
-  const channels = new Channels((key) => new RunChannel(key));
+export function createEventLog(store: EventStore, peers: Peers = NO_PEERS): EventLog {
+  const channels = new Channels("run", (name) => new RunChannel(name), peers);
   const announce = (user: UserId, events: RunEvent[]): void => {
     for (const event of events) {
       channels.find(user, event.runId)?.add(event);
+    }
+    for (const runId of new Set(events.map((event) => event.runId))) {
+      channels.tellPeers(user, runId);
     }
   };
   const writers = new GroupWriter(store, announce);
@@ -29,6 +28,12 @@ export function createEventLog(store: EventStore): EventLog {
   return {
     writer: (lease) => writers.open(lease),
     announce,
+    lookAgain(user, runIds) {
+      for (const runId of runIds) {
+        channels.find(user, runId)?.lookAgain();
+        channels.tellPeers(user, runId);
+      }
+    },
     async *follow(user, runId, after, until, signal) {
       const channel = channels.enter(user, runId);
       let cursor = after;
@@ -46,12 +51,12 @@ export function createEventLog(store: EventStore): EventLog {
             }
             cursor = event.sequence;
             yield event;
-            ended ||= TERMINAL_EVENTS.has(event.type);
-            if (signal.aborted || MEMORY_EVENTS.has(event.type) || (until === "REPLY" && ended)) {
+            ended ||= TERMINAL_EVENTS.has(event.type) || event.type === "MemoryUpdateFailed";
+            if (signal.aborted || event.type === "MemoryUpdate" || (until === "REPLY" && ended)) {
               return;
             }
           }
-          // Whether memory work follows the end is for the run's row to say.
+          // Whether memory work follows the end, or what of it failed is tried again, is for the run's row to say.
           ask = live !== null && ended;
           if (live ? live.length > 0 : mayHoldMore(page, cursor)) {
             continue;
@@ -62,7 +67,8 @@ export function createEventLog(store: EventStore): EventLog {
             }
             return;
           }
-          ask = !(await channel.wait(news, POLL_INTERVAL, signal));
+          ask = false;
+          await channel.wait(news, signal);
         }
       } finally {
         channels.leave(channel);

@@ -1,20 +1,23 @@
-/** The memory changes of a user as they happen: read from the database in order, woken by the writers of this process, polled for those of others. */
+/** The memory changes of a user as they happen: read from the database in order whenever somebody has written one. */
 
-import type { ChangedMemory, MemoryFeed } from "../agent/ports.ts";
+import type { ChangedMemory, MemoryFeed, Peers } from "../agent/ports.ts";
 import type { UserId } from "../agent/types.ts";
-import { Channel, Channels } from "./channels.ts";
+import { Channel, Channels, NO_PEERS } from "./channels.ts";
 
 /** Changes read from the database at a time, and so the most that wait in memory for a slow reader. */
 const PAGE_SIZE = 100;
-/** How often a follower asks the database although nothing woke it (ms): another process may be writing. */
-const POLL_INTERVAL = 1_000;
 
-/** `read` gives a user's changes after a number, in order, at most `limit`. */
-export function createMemoryFeed(read: (user: UserId, after: number, limit: number) => Promise<ChangedMemory[]>): MemoryFeed {
-  const channels = new Channels((key) => new Channel(key));
+/** `read` gives a user's changes after a number, in order, at most `limit`; `last` the number of the last one, 0 before the first. */
+export function createMemoryFeed(
+  read: (user: UserId, after: number, limit: number) => Promise<ChangedMemory[]>,
+  last: (user: UserId) => Promise<number>,
+  peers: Peers = NO_PEERS,
+): MemoryFeed {
+  const channels = new Channels("memories", (name) => new Channel(name), peers);
   return {
     wake(user) {
       channels.find(user)?.wake();
+      channels.tellPeers(user);
     },
     async *follow(user, after, signal) {
       const channel = channels.enter(user);
@@ -30,8 +33,11 @@ export function createMemoryFeed(read: (user: UserId, after: number, limit: numb
             cursor = change.sequence;
             yield change;
           }
-          if (changes.length < PAGE_SIZE) {
-            await channel.wait(news, POLL_INTERVAL, signal);
+          if (changes.length === 0 && cursor > 0 && (await last(user)) < cursor) {
+            // All of the user's was erased: the numbers begin anew.
+            cursor = 0;
+          } else if (changes.length < PAGE_SIZE) {
+            await channel.wait(news, signal);
           }
         }
       } finally {

@@ -1,24 +1,22 @@
 /** The changes of one session as its watchers see them: what is read now, compared with what was read before. */
 
-import type { SessionFeed } from "../agent/ports.ts";
+import type { Peers, SessionFeed } from "../agent/ports.ts";
 import type { Session, SessionChange, UserId } from "../agent/types.ts";
 import { Channel, Channels } from "./channels.ts";
 
-/** How often a watcher asks the database although nothing woke it (ms): another process may be writing. */
-const POLL_INTERVAL = 1_000;
-
 /** `read` gives the session as it is; null when there is none. */
-export function createSessionFeed(read: (user: UserId, sessionId: string) => Promise<Session | null>): SessionFeed {
-  const channels = new Channels((key) => new Channel(key));
+export function createSessionFeed(read: (user: UserId, sessionId: string) => Promise<Session | null>, peers: Peers): SessionFeed {
+  const channels = new Channels("session", (name) => new Channel(name), peers);
   return {
     announce(user, sessionId) {
       channels.find(user, sessionId)?.wake();
+      channels.tellPeers(user, sessionId);
     },
 
     async next(user, sessionId, milliseconds, signal) {
       const channel = channels.enter(user, sessionId);
       try {
-        await channel.wait(channel.news(), milliseconds, signal);
+        await channel.wait(channel.news(), AbortSignal.any([signal, AbortSignal.timeout(milliseconds)]));
       } finally {
         channels.leave(channel);
       }
@@ -35,7 +33,7 @@ export function createSessionFeed(read: (user: UserId, sessionId: string) => Pro
         let known = found;
         yield { kind: "CURRENT", session: known, at: new Date() };
         while (!signal.aborted) {
-          await channel.wait(news, POLL_INTERVAL, signal);
+          await channel.wait(news, signal);
           news = channel.news();
           const session: Session | null = signal.aborted ? known : await read(user, sessionId);
           if (!session || session.createdAt.getTime() !== known.createdAt.getTime()) {

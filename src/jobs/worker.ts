@@ -1,9 +1,10 @@
 /** Carries out jobs: claims them one after the other, keeps their leases, records what became of them. */
 
 import { v7 as uuid } from "uuid";
-import type { EventLog, JobStore, Log } from "../agent/ports.ts";
-import type { JobKind, JobLease } from "../agent/types.ts";
+import { type EventLog, type JobStore, type Log, ModelResting } from "../agent/ports.ts";
+import type { JobKind, JobLease, UserId } from "../agent/types.ts";
 import { AppError, type ErrorCode, toFailure } from "../errors.ts";
+import { step } from "../step.ts";
 
 /** A task does its work and completes its job in the transaction that stores the effect; stops when `signal` aborts. */
 export type Task = (job: JobLease, signal: AbortSignal) => Promise<void>;
@@ -15,6 +16,10 @@ export interface JobWorkerOptions {
   log: Log;
   /** Jobs carried out at a time. */
   concurrency: number;
+  /** Whose extractions somebody waits for. */
+  awaited: () => UserId[];
+  /** How many are worth beginning now: 0 while the model server is left alone, 1 when one is to show how it is. */
+  room: () => number;
   /** True when no other process can have the database: every lease found at the start is of a dead one. */
   alone: boolean;
   /** Runs work so that it waits for what users wait for. */
@@ -43,7 +48,8 @@ export class JobWorker {
   #stopping = false;
   #claiming: Promise<void> | null = null;
   #claimAgain = false;
-  #modelWasAway = false;
+  /** Jobs have failed because a model or the database was away. */
+  #wasAway = false;
   #pokes = 0;
 
   constructor(options: JobWorkerOptions) {
@@ -67,19 +73,28 @@ export class JobWorker {
     if (!this.#stopping) {
       this.#claiming ??= this.#options
         .inBackground(() => this.#claimDue(false))
-        .catch((error: unknown) => this.#report(error))
+        .catch((error: unknown) => {
+          this.#wasAway = true;
+          this.#report(error);
+        })
         .finally(() => {
           this.#claiming = null;
         });
     }
   }
 
-  /** A model has answered: jobs that failed because none did are tried again now, not when their delay is over. */
+  /** A model has answered, and the database has taken it: jobs that failed because one was away are tried again now, not when their delay is over. */
   async modelAnswered(): Promise<void> {
-    if (this.#modelWasAway) {
-      this.#modelWasAway = false;
+    if (!this.#wasAway) {
+      return;
+    }
+    this.#wasAway = false;
+    try {
       await this.#options.jobs.hurry();
       this.poke();
+    } catch (error) {
+      this.#wasAway = true;
+      this.#report(error);
     }
   }
 
@@ -108,9 +123,12 @@ export class JobWorker {
   }
 
   async #claimDue(ignoreDelay: boolean): Promise<void> {
-    for (let free = this.#free(); this.#claimAgain && !this.#stopping && free > 0; free = this.#free()) {
+    for (let free = this.#free(ignoreDelay); this.#claimAgain && !this.#stopping && free > 0; free = this.#free(ignoreDelay)) {
       this.#claimAgain = false;
-      const claimed = await this.#options.jobs.claim(ignoreDelay, free);
+      const claimed = await this.#options.jobs.claim(ignoreDelay, free, this.#options.awaited());
+      if (claimed.length > 0) {
+        step("jobs-claimed");
+      }
       for (const { job, exhausted } of claimed) {
         this.#carryOut(job, exhausted);
       }
@@ -119,8 +137,9 @@ export class JobWorker {
     }
   }
 
-  #free(): number {
-    return this.#options.concurrency - this.#running.size;
+  #free(ignoreRest: boolean): number {
+    const { concurrency, room } = this.#options;
+    return (ignoreRest ? concurrency : Math.min(concurrency, room())) - this.#running.size;
   }
 
   #carryOut(job: JobLease, exhausted: boolean): void {
@@ -149,8 +168,9 @@ export class JobWorker {
       log.debug({ jobId: job.jobId, kind: job.kind }, "job done");
       await this.modelAnswered();
     } catch (error) {
-      // A job given up because the server stops does not count as tried.
-      await (signal.aborted ? this.#options.jobs.giveBack(job) : this.#fail(job, exhausted, error));
+      // A job given up because the server stops, or the model server is left alone, does not count as tried.
+      const wasTried = !signal.aborted && !(error instanceof ModelResting);
+      await (wasTried ? this.#fail(job, exhausted, error) : this.#options.jobs.giveBack(job));
     }
   }
 
@@ -158,7 +178,7 @@ export class JobWorker {
     const { jobs, events, log } = this.#options;
     const errorId = error instanceof AppError ? null : uuid();
     const failure = { ...toFailure(error, errorId), retryable: true };
-    this.#modelWasAway ||= failure.code === "MODEL_UNAVAILABLE" || failure.code === "MODEL_TIMEOUT";
+    this.#wasAway ||= PATIENT_CODES.has(failure.code);
     const attempts = exhausted ? 0 : PATIENT_CODES.has(failure.code) ? PATIENT_ATTEMPTS : ATTEMPTS;
     const { dead, events: told } = await jobs.fail(job, failure, attempts);
     events.announce(job.userId, told);
