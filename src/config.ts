@@ -4,14 +4,27 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { parseEnv } from "node:util";
 import { z } from "zod";
+import type { AuthenticationSettings } from "./identity/authenticator.ts";
+import { authenticationFaults, authenticationOf, IDENTITY_SETTINGS } from "./identity/settings.ts";
+import { LIMIT_SETTINGS, type Limits, limitsOf } from "./limits/settings.ts";
 
 export interface Config {
   /** TCP port; 0: any free one. */
   port: number;
-  /** The address to listen at: one of this machine's own, because there is no authentication. */
+  /** The address to listen at: without authentication, one of this machine's own. */
   host: string;
+  /** Which tokens are taken; neither sort: none are asked for. */
+  authentication: AuthenticationSettings;
+  /** Origins of web pages that may use this server beside its own. */
+  corsOrigins: readonly string[];
+  /** How much users, addresses and connections may ask for. */
+  limits: Limits;
+  /** Whether clients may ask for the schema. */
+  introspection: boolean;
   /** A Postgres server; null: the embedded database in `dataDir`. */
   databaseUrl: string | null;
+  /** A Redis server for the pieces of replies while they are written; null: Postgres takes them. */
+  redisUrl: string | null;
   /** Folder of the embedded database. */
   dataDir: string;
   /** Base address of an OpenAI-compatible server, without a slash at the end. */
@@ -27,12 +40,18 @@ export interface Config {
   summaryModel: string | null;
   /** Model of embeddings; null: none are made. */
   embeddingModel: string | null;
+  /** Requests to the model server at a time; null: few to one on this machine, more to any other. */
+  modelConcurrency: number | null;
   /** Takes the place of the rules of what to remember; null: our own. */
   memoryCaptureInstructions: string | null;
   /** Added to those rules. */
   memoryAdditionalInstructions: string | null;
   /** Takes the place of the rules of what a summary is; null: our own. */
   summaryInstructions: string | null;
+  /** How long the events of an ended run are kept one by one, in hours. */
+  eventRetentionHours: number;
+  /** Hosts that links and images of replies may lead to: a name, `*.` and a domain, or `*` for any. */
+  allowedLinkHosts: readonly string[];
   logLevel: LogLevel;
   /** Sentences about settings that look like slips of the pen. */
   warnings: string[];
@@ -45,6 +64,13 @@ const LONGEST_INSTRUCTIONS = 8_000;
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "::1"]);
 const DATABASE_URL_FORM =
   "must look like postgres://user:password@host:5432/database, special characters written as %40 and so on. Leave it out for the embedded database.";
+const REDIS_URL_FORM =
+  "must look like redis://user:password@host:6379/0, or rediss:// for TLS, special characters written as %40 and so on. Leave it out to do without Redis.";
+const OPEN_WITHOUT_TOKENS =
+  "must be localhost, 127.0.0.1 or ::1 while AUTH is none: without tokens this server serves this machine only. To open it to others set AUTH=keys, and make keys with: npm run keys -- create --user <name>";
+const LINK_HOST = /^(?:\*|(?:\*\.)?[a-z\d-]+(?:\.[a-z\d-]+)*)$/;
+const LINK_HOST_FORM =
+  "must be names of hosts separated by commas, such as docs.example.com, *.example.org for all below it, or * for any; no https:// and no path.";
 const BASE_URL_FORM = "must be an http or https address, such as http://localhost:1234/v1.";
 
 /** What is wrong with the environment: a line for each fault, naming the variable and the remedy. Values of secrets never appear. */
@@ -70,12 +96,12 @@ const SETTINGS = {
     .default(7_777),
   HOST: z
     .string()
-    .refine(
-      (host) => LOOPBACK.has(host),
-      "must be localhost, 127.0.0.1 or ::1: this server has no authentication, so it serves this machine only.",
-    )
+    .regex(/^[\w.:-]+$/, "must be an address or a name of this machine, such as 127.0.0.1, ::1 or 0.0.0.0.")
     .default("127.0.0.1"),
+  ...IDENTITY_SETTINGS,
+  ...LIMIT_SETTINGS,
   DATABASE_URL: z.string().refine(isDatabaseUrl, DATABASE_URL_FORM).optional(),
+  REDIS_URL: z.string().refine(isRedisUrl, REDIS_URL_FORM).optional(),
   DATA_DIR: z
     .string()
     .refine((folder) => !folder.startsWith("~"), 'starts with "~", which only a shell replaces. Write the folder out in full.')
@@ -98,9 +124,25 @@ const SETTINGS = {
   MEMORY_MODEL: z.string().optional(),
   SUMMARY_MODEL: z.string().optional(),
   EMBEDDING_MODEL: z.string().optional(),
+  MODEL_CONCURRENCY: z
+    .string()
+    .regex(/^0*[1-9]\d{0,2}$/, "must be a whole number from 1 to 999: how many requests the model server answers well at a time.")
+    .transform(Number)
+    .optional(),
   MEMORY_CAPTURE_INSTRUCTIONS: instructions,
   MEMORY_ADDITIONAL_INSTRUCTIONS: instructions,
   SUMMARY_INSTRUCTIONS: instructions,
+  EVENT_RETENTION_HOURS: z
+    .string()
+    .regex(/^0*[1-9]\d{0,5}$/, "must be a whole number of hours, at least 1, such as 168 for a week.")
+    .transform(Number)
+    .default(168),
+  ALLOWED_LINK_HOSTS: z
+    .string()
+    .toLowerCase()
+    .transform((text) => text.split(",").map((host) => host.trim()))
+    .refine((hosts) => hosts.every((host) => LINK_HOST.test(host)), LINK_HOST_FORM)
+    .default([]),
   LOG_LEVEL: z.enum(LOG_LEVELS, { error: `must be one of ${LOG_LEVELS.join(", ")}.` }).default("info"),
 };
 
@@ -116,14 +158,26 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder: string | null
   const given = { ...(folder !== null && readEnvFile(path.join(folder, ".env"))), ...environment };
   const settings = Object.fromEntries(Object.keys(SETTINGS).map((name) => [name, given[name]?.trim() || undefined]));
   const parsed = z.object(SETTINGS).safeParse(settings);
-  if (!parsed.success) {
-    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`));
+  const faults = (parsed.error?.issues ?? []).map((issue) => `${issue.path.join(".")} ${issue.message}`);
+  if (LOOPBACK.has(settings.HOST ?? "localhost") || (settings.AUTH ?? "none") !== "none") {
+    faults.push(...(parsed.data ? authenticationFaults(parsed.data) : []));
+  } else {
+    faults.push(`HOST ${OPEN_WITHOUT_TOKENS}`);
+  }
+  if (!parsed.success || faults.length > 0) {
+    const place = (fault: string): number => Object.keys(SETTINGS).indexOf(fault.split(" ", 1)[0] ?? "");
+    throw new ConfigError(faults.sort((a, b) => place(a) - place(b)));
   }
   const { data } = parsed;
   return Object.freeze({
     port: data.PORT,
     host: data.HOST,
+    authentication: authenticationOf(data),
+    corsOrigins: data.CORS_ORIGINS,
+    ...limitsOf(data, data.AUTH.includes("none")),
     databaseUrl: data.DATABASE_URL ?? null,
+    // A process that has its database to itself gains nothing.
+    redisUrl: data.DATABASE_URL === undefined ? null : (data.REDIS_URL ?? null),
     dataDir: data.DATA_DIR,
     openaiBaseUrl: data.OPENAI_BASE_URL,
     modelsConfigured: MODEL_SETTINGS.some((name) => settings[name] !== undefined),
@@ -132,18 +186,29 @@ export function loadConfig(environment: NodeJS.ProcessEnv, folder: string | null
     memoryModel: data.MEMORY_MODEL ?? null,
     summaryModel: data.SUMMARY_MODEL ?? null,
     embeddingModel: data.EMBEDDING_MODEL ?? null,
+    modelConcurrency: data.MODEL_CONCURRENCY ?? null,
     memoryCaptureInstructions: data.MEMORY_CAPTURE_INSTRUCTIONS ?? null,
     memoryAdditionalInstructions: data.MEMORY_ADDITIONAL_INSTRUCTIONS ?? null,
     summaryInstructions: data.SUMMARY_INSTRUCTIONS ?? null,
+    eventRetentionHours: data.EVENT_RETENTION_HOURS,
+    allowedLinkHosts: data.ALLOWED_LINK_HOSTS,
     logLevel: data.LOG_LEVEL,
-    warnings: nearMisses(Object.keys(given)),
+    warnings: [
+      ...nearMisses(Object.keys(given)),
+      ...(data.REDIS_URL !== undefined && data.DATABASE_URL === undefined
+        ? ["REDIS_URL is set and not used: it serves processes that share a Postgres, which DATABASE_URL names."]
+        : []),
+    ],
   });
 }
 
 /** The settings as a start-up line shows them, without secrets. */
 export function describeConfig(config: Config): Record<string, string> {
+  const { keys, webTokens } = config.authentication;
   return {
+    authentication: [...(keys ? ["keys"] : []), ...(webTokens ? ["jwt"] : [])].join(", ") || "none: this machine only",
     database: config.databaseUrl === null ? `embedded, in ${config.dataDir}` : withoutPassword(config.databaseUrl),
+    ...(config.redisUrl !== null && { redis: withoutPassword(config.redisUrl) }),
     models: config.openaiBaseUrl,
     chatModel: config.chatModel ?? "the first one the server lists",
     memoryModel: config.memoryModel ?? "as chatModel",
@@ -169,6 +234,17 @@ function readEnvFile(file: string): NodeJS.ProcessEnv {
 function isDatabaseUrl(text: string): boolean {
   const url = URL.parse(text);
   return url !== null && ["postgres:", "postgresql:"].includes(url.protocol) && url.pathname.length > 1 && url.hash === "";
+}
+
+function isRedisUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return (
+    url !== null &&
+    ["redis:", "rediss:"].includes(url.protocol) &&
+    url.hostname !== "" &&
+    url.hash === "" &&
+    /^(\/\d*)?$/.test(url.pathname)
+  );
 }
 
 /** What keeps an address from being the start of a model server's addresses; null when nothing does. */

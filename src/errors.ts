@@ -54,6 +54,8 @@ export interface ErrorDetails {
   currentVersion?: number;
   /** When to come back, in seconds. */
   retryAfterSeconds?: number;
+  /** The limit that was passed, and the most it allows. */
+  limit?: { name: string; max: number };
 }
 
 /** An expected failure. `message` is written for the person who sees it: what happened, then the remedy. */

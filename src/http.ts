@@ -4,8 +4,6 @@ import type { Report } from "./report-failure.ts";
 
 /** The largest request body and WebSocket frame, in bytes. */
 export const MAX_BODY_BYTES = 256 * 1024;
-/** The most words of an operation: more could nest deeper than a parser can follow. */
-export const MAX_OPERATION_TOKENS = 5_000;
 /** A client that sends too much is listened to up to here, so that it gets to read the answer. */
 const MAX_IGNORED_BYTES = 4 * 1024 * 1024;
 
@@ -27,14 +25,14 @@ export function mediaType(request: IncomingMessage): string {
 }
 
 /**
- * Reads a JSON body of at most 256 KB. Throws PAYLOAD_TOO_LARGE, or BAD_USER_INPUT when it is not JSON or not sent as JSON:
+ * Reads a JSON body of at most `most` bytes. Throws PAYLOAD_TOO_LARGE, or BAD_USER_INPUT when it is not JSON or not sent as JSON:
  * browsers send forms and plain text to any site without asking, JSON they do not.
  */
-export async function readJson(request: IncomingMessage): Promise<unknown> {
+export async function readJson(request: IncomingMessage, most = MAX_BODY_BYTES): Promise<unknown> {
   if (mediaType(request) !== "application/json") {
     throw new HttpError(415, "BAD_USER_INPUT", "The body must be plain JSON. Send the header content-type: application/json.");
   }
-  const body = await readBody(request);
+  const body = await readBody(request, most);
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
   } catch (error) {
@@ -43,10 +41,10 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
 }
 
 /**
- * Reads a body of at most 256 KB. Throws PAYLOAD_TOO_LARGE, or BAD_USER_INPUT when it is compressed. The server's request
+ * Reads a body of at most `most` bytes. Throws PAYLOAD_TOO_LARGE, or BAD_USER_INPUT when it is compressed. The server's request
  * timeout ends the wait for a slow one.
  */
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
+export async function readBody(request: IncomingMessage, most = MAX_BODY_BYTES): Promise<Buffer> {
   if ((request.headers["content-encoding"] ?? "identity") !== "identity") {
     throw new HttpError(415, "BAD_USER_INPUT", "The body is compressed. Send it as it is, without the header content-encoding.");
   }
@@ -54,14 +52,14 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size <= MAX_BODY_BYTES) {
+    if (size <= most) {
       chunks.push(chunk);
-    } else if (size > MAX_IGNORED_BYTES) {
+    } else if (size > most + MAX_IGNORED_BYTES) {
       break;
     }
   }
-  if (size > MAX_BODY_BYTES) {
-    throw new AppError("PAYLOAD_TOO_LARGE", `The body is larger than ${MAX_BODY_BYTES / 1024} KB. Send less at once.`);
+  if (size > most) {
+    throw new AppError("PAYLOAD_TOO_LARGE", `The body is larger than ${most / 1024} KB. Send less at once.`);
   }
   return Buffer.concat(chunks);
 }

@@ -29,8 +29,18 @@ async function main(): Promise<void> {
   const stop = stopSignal();
 
   const context = await createContext(config, log);
-  const { host, port } = config;
-  const server = await startServer({ services: context.services, host, port, log, ready: context.ready }).catch(async (error: unknown) => {
+  const { host, port, corsOrigins, limits, introspection } = config;
+  const server = await startServer({
+    services: context.services,
+    authenticator: context.authenticator,
+    corsOrigins,
+    host,
+    port,
+    log,
+    ready: context.ready,
+    limits,
+    introspection,
+  }).catch(async (error: unknown) => {
     await context.close(0);
     throw portError(error, port);
   });

@@ -2,15 +2,17 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { z } from "zod";
-import { checkId, checkText, parseRunRequest, userId } from "./agent/input.ts";
+import { checkId, checkText, parseRunRequest } from "./agent/input.ts";
 import type { Services } from "./agent/ports.ts";
 import { normalizeTopic } from "./agent/topics.ts";
-import type { Run } from "./agent/types.ts";
+import type { Run, UserId } from "./agent/types.ts";
 import { AppError, badInput, type Failure, httpStatus } from "./errors.ts";
 import { allowMethods, errorBody, HttpError, numberParameter, sendJson } from "./http.ts";
+import { type Access, actingUser } from "./identity/identity.ts";
 import { type RequestBody, readRequestBody } from "./rest/body.ts";
 import { sendEvents } from "./rest/event-stream.ts";
-import { agnoEvents, type StreamSignals } from "./rest/stream.ts";
+import { agnoEvents, type StreamSignals, untilRefused } from "./rest/stream.ts";
+import { handleUserData } from "./rest/user-data.ts";
 import { memoryView, runView } from "./rest/views.ts";
 
 const ROUTE = /^\/v1\/agents\/([^/]+)\/(run|memories)$/;
@@ -20,29 +22,33 @@ const MAX_PAGE = 100;
 
 const runBody = z.object({
   message: z.string("is missing, or not text. Send what the user says."),
-  user_id: z.string("is missing, or not text. Send who is speaking, such as alice@example.com: everyone has memories of their own."),
+  user_id: z.string("must be text: who is speaking, such as alice@example.com. Everyone has memories of their own.").nullish(),
   session_id: z.string("must be text, such as session-123; leave it out to start a conversation.").nullish(),
   stream: z.boolean("must be true or false.").nullish(),
+  on_disconnect: z
+    .enum(["continue", "cancel"], "must be continue or cancel: what becomes of the run when you leave before the answer.")
+    .nullish(),
 });
 
-/** Answers a REST request; false when the address is none of ours. When the client leaves, its run goes on. */
+/** Answers a REST request; false when the address is none of ours. When the client leaves, its run goes on, unless it asked otherwise. */
 export async function handleRest(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
   services: Services,
+  access: Access,
   signals: StreamSignals,
 ): Promise<boolean> {
   const [, agent, action] = ROUTE.exec(url.pathname) ?? [];
   if (agent === undefined) {
-    return false;
+    return handleUserData(request, response, url, services, access, signals.leaving);
   }
   if (action === "run") {
     allowMethods(request, "POST");
-    await runAgent(agentIdOf(agent), request, response, services, signals);
+    await runAgent(agentIdOf(agent), request, response, services, access, signals);
   } else {
     allowMethods(request, "GET");
-    sendJson(response, 200, await listMemories(agentIdOf(agent), url.searchParams, services));
+    sendJson(response, 200, await listMemories(agentIdOf(agent), url.searchParams, services, access));
   }
   return true;
 }
@@ -53,6 +59,7 @@ async function runAgent(
   request: IncomingMessage,
   response: ServerResponse,
   services: Services,
+  access: Access,
   signals: StreamSignals,
 ): Promise<void> {
   const body = parseBody(await readRequestBody(request));
@@ -61,15 +68,37 @@ async function runAgent(
   const accepted = await services.runner.submit(
     parseRunRequest({
       agentId,
-      userId: userId(body.user_id, "user_id"),
+      userId: countedUser(access, body.user_id, services),
       sessionId: body.session_id == null ? null : checkId(body.session_id, "session_id"),
       message: body.message,
       idempotencyKey: key,
     }),
   );
-  if (body.stream) {
-    return sendEvents(response, agnoEvents(accepted, after, services, signals), signals.leaving);
+  try {
+    await (body.stream
+      ? sendEvents(
+          response,
+          untilRefused(accepted, access, signals, (until) => agnoEvents(accepted, after, services, until)),
+          signals.leaving,
+        )
+      : sendRun(response, accepted, services, signals));
+  } finally {
+    if (signals.leaving.aborted) {
+      const wanted = body.on_disconnect === "cancel" ? "CANCEL" : "CONTINUE";
+      services.runKeeper.clientLeft(accepted.userId, accepted.runId, wanted, signals.closing);
+    }
   }
+}
+
+/** The user to act for; this is one of that user's requests. */
+function countedUser({ identity }: Access, requested: string | null | undefined, { rates }: Services): UserId {
+  const user = actingUser(identity, requested, "user_id");
+  rates.count(user);
+  return user;
+}
+
+/** Waits for the reply and sends it. */
+async function sendRun(response: ServerResponse, accepted: Run, services: Services, signals: StreamSignals): Promise<void> {
   const run = await services.runner.wait(accepted.userId, accepted.runId, "REPLY", signals.leaving);
   const messages = await services.runs.messages(run);
   const failure = failureOf(run);
@@ -125,13 +154,9 @@ function failureOf(run: Run): Failure | null {
 }
 
 /** A user's active memories, the newest first. */
-async function listMemories(agentId: string, query: URLSearchParams, services: Services): Promise<object[]> {
+async function listMemories(agentId: string, query: URLSearchParams, services: Services, access: Access): Promise<object[]> {
+  const owner = countedUser(access, query.get("user_id"), services);
   services.agents.get(agentId);
-  const user = query.get("user_id");
-  if (user === null) {
-    throw badInput("user_id", "is missing. Add it to the address: ?user_id=alice@example.com.");
-  }
-  const owner = userId(user, "user_id");
   const topic = query.get("topic");
   const filter = { status: ["ACTIVE" as const], topics: topic === null ? null : [normalizeTopic(checkText(topic, "topic"))] };
   const first = numberParameter(query, "limit", MAX_LIMIT, MAX_LIMIT);

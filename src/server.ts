@@ -9,16 +9,21 @@ import { AppError } from "./errors.ts";
 import type { RequestContext } from "./graphql/acting-user.ts";
 import { handleGraphQL, startApollo } from "./graphql/apollo.ts";
 import { formatReport } from "./graphql/errors.ts";
+import { KnownDocuments } from "./graphql/known-documents.ts";
 import { createPlayground, wantsPlayground } from "./graphql/playground.ts";
 import { buildGraphQLSchema } from "./graphql/schema.ts";
 import { serveSockets } from "./graphql/websocket.ts";
 import { allowMethods, errorBody, HttpError, sendJson, statusOf } from "./http.ts";
+import type { Access, Authenticator } from "./identity/identity.ts";
+import { answerOrigin, isLoopback, type OriginRules, upgradeRefusal } from "./identity/origins.ts";
+import { Places, RequestRate } from "./limits/rates.ts";
+import type { Limits } from "./limits/settings.ts";
 import type { Logger } from "./logger.ts";
-import { isLoopback, upgradeRefusal } from "./loopback.ts";
 import { reportFailure } from "./report-failure.ts";
 import { handleRest } from "./rest.ts";
 
 const GRAPHQL_PATH = "/graphql";
+const OWN_ADDRESSES: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "::ffff:127.0.0.1"]);
 /** How long a client may take to send a request's head, and all of it; and how often that is looked at. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -30,6 +35,9 @@ const CLOSE_TIMEOUT_MS = 22_000;
 
 export interface ServerOptions {
   services: Services;
+  authenticator: Authenticator;
+  /** Origins of web pages that may use this server beside its own. */
+  corsOrigins: readonly string[];
   /** The address to listen at; without authentication, one of this machine's own. */
   host: string;
   /** 0: any free one. */
@@ -37,6 +45,9 @@ export interface ServerOptions {
   log: Logger;
   /** Whether requests can be served now: database and schema are there, and nothing is stopping. */
   ready: () => Promise<boolean>;
+  limits: Limits;
+  /** Whether clients may ask for the schema. */
+  introspection: boolean;
 }
 
 export interface RunningServer {
@@ -47,14 +58,28 @@ export interface RunningServer {
 }
 
 /** Resolves once requests are taken; rejects when the address is taken. */
-export async function startServer({ services, host, port, log, ready }: ServerOptions): Promise<RunningServer> {
-  const schema = buildGraphQLSchema();
-  const apollo = await startApollo(schema, log);
-  const contextFor = (operationId: string | null, signal: AbortSignal): RequestContext => {
-    return { services, identity: { kind: "anonymous" }, operationId, signal };
+export async function startServer({
+  services,
+  authenticator,
+  corsOrigins,
+  host,
+  port,
+  log,
+  ready,
+  limits,
+  introspection,
+}: ServerOptions): Promise<RunningServer> {
+  const documents = new KnownDocuments(buildGraphQLSchema(), introspection);
+  const masking = { log, hints: introspection };
+  const apollo = await startApollo(documents, masking);
+  const origins: OriginRules = { allowed: corsOrigins, loopbackOnly: !authenticator.required };
+  const contextFor = ({ identity }: Access, operationId: string | null, signal: AbortSignal): RequestContext => {
+    return { services, identity, operationId, signal, closing: closingSignal.signal };
   };
-  const sockets = serveSockets(schema, contextFor, log);
-  const playground = createPlayground();
+  const sockets = serveSockets({ documents, authenticator, contextFor, masking, limits });
+  const playground = createPlayground({ asksForToken: authenticator.required });
+  const addressRate = new RequestRate(limits.addressRequestsPerMinute);
+  const addressPlaces = new Places(limits.addressSockets);
   const closingSignal = new AbortController();
   let closing: Promise<void> | undefined;
 
@@ -67,7 +92,7 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
       shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === "websocket",
     },
     (request, response) => {
-      const url = URL.parse(request.url ?? "", "http://localhost");
+      const url = addressOf(request.url ?? "");
       response.once("close", () => closing && server.closeIdleConnections());
       route(request, response, url).catch((error: unknown) => {
         services.status.noteRefusal(error);
@@ -77,10 +102,12 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
   );
   server.on("upgrade", (request, socket, head) => {
     socket.on("error", (error) => log.debug({ err: error }, "a connection failed before it was a WebSocket"));
-    const refusal = closing ? "503 Service Unavailable" : upgradeRefusal(request, GRAPHQL_PATH);
-    if (refusal) {
-      refuseUpgrade(socket, refusal);
+    const refusal = closing ? "503 Service Unavailable" : upgradeRefusal(request, GRAPHQL_PATH, origins);
+    const leave = refusal ? null : takeAddressPlace(request, addressPlaces);
+    if (refusal || !leave) {
+      refuseUpgrade(socket, refusal ?? "429 Too Many Requests");
     } else {
+      socket.once("close", leave);
       sockets.upgrade(request, socket, head);
     }
   });
@@ -96,17 +123,28 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
           ? sendJson(response, 200, { status: "ready" })
           : sendJson(response, 503, { status: "not ready" });
     }
-    if (!isLoopback(request.headers.host)) {
+    const address = foreignAddress(request);
+    if (address !== null) {
+      addressRate.count(address);
+    }
+    if (origins.loopbackOnly && !isLoopback(request.headers.host)) {
       const message = "This server asks for no tokens, so it answers only under localhost, 127.0.0.1 or [::1]. Use one of these addresses.";
       throw new AppError("FORBIDDEN", message);
     }
-    if (url?.pathname === GRAPHQL_PATH) {
-      if (wantsPlayground(request)) {
-        return playground.serve(request, response);
-      }
-      return handleGraphQL(apollo, request, response, url, contextFor(null, leaving(response)));
+    if (answerOrigin(request, response, origins)) {
+      return;
     }
-    if (!url || !(await handleRest(request, response, url, services, { leaving: leaving(response), closing: closingSignal.signal }))) {
+    if (url?.pathname === GRAPHQL_PATH && wantsPlayground(request)) {
+      return playground.serve(request, response);
+    }
+    const access = await authenticator.identify(request.headers.authorization ?? null);
+    if (url?.pathname === GRAPHQL_PATH) {
+      return handleGraphQL(apollo, request, response, url, contextFor(access, null, leaving(response)));
+    }
+    if (
+      !url ||
+      !(await handleRest(request, response, url, services, access, { leaving: leaving(response), closing: closingSignal.signal }))
+    ) {
       throw new HttpError(
         404,
         "NOT_FOUND",
@@ -119,6 +157,7 @@ export async function startServer({ services, host, port, log, ready }: ServerOp
     server.listen(port, host);
     await once(server, "listening");
   } catch (error) {
+    await sockets.close();
     await apollo.stop();
     throw error;
   }
@@ -157,8 +196,29 @@ function refuse(response: ServerResponse, url: URL | null, error: unknown, log: 
   }
   const report = reportFailure(error, log);
   const { status, headers } = statusOf(error, report);
+  if (status === 401) {
+    headers["www-authenticate"] =
+      `Bearer realm="recollect"${response.req.headers.authorization === undefined ? "" : ', error="invalid_token"'}`;
+  }
   const body = url?.pathname === GRAPHQL_PATH ? { errors: [formatReport(report)] } : errorBody(report);
   sendJson(response, status, body, headers);
+}
+
+/** What a request asks for. An address that begins with two slashes would name another host; here it is a path that leads nowhere. */
+function addressOf(target: string): URL | null {
+  return URL.parse(target.startsWith("/") ? `http://localhost${target}` : target);
+}
+
+/** The address a request comes from; null when it is this machine's own, behind which a proxy may stand for everybody. */
+function foreignAddress({ socket }: IncomingMessage): string | null {
+  const address = socket.remoteAddress ?? "";
+  return OWN_ADDRESSES.has(address) ? null : address;
+}
+
+/** Null when the address has as many WebSockets as it may. */
+function takeAddressPlace(request: IncomingMessage, places: Places): (() => void) | null {
+  const address = foreignAddress(request);
+  return address === null ? () => undefined : places.take(address);
 }
 
 /** Aborts when the client leaves before it was answered. */

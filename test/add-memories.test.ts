@@ -41,6 +41,6 @@ describe("a memory is refused", () => {
   test.each([[0], [101]])("in a request of %i, before anything is stored", async (count) => {
     const store = { add: () => Promise.reject(new Error("must not be called")) };
     const inputs = Array.from({ length: count }, () => written("User likes tea"));
-    await expect(addMemories(userId("alice"), inputs, store)).rejects.toMatchObject({ code: "BAD_USER_INPUT" });
+    await expect(addMemories(userId("alice"), { memories: inputs }, store)).rejects.toMatchObject({ code: "BAD_USER_INPUT" });
   });
 });

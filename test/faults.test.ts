@@ -56,6 +56,35 @@ test("an unexpected fault is answered with an id, and its words stay inside", as
   }
 });
 
+test("when the events of a reply could not be written, its end brings what is missing", async () => {
+  const { database } = server.context;
+  const statements = [
+    "create sequence faults_written",
+    "grant usage on sequence faults_written to public",
+    `create function faults_refuse() returns trigger language plpgsql as $$ begin
+      if new.user_id = 'faults-7' and new.type = 'TextMessageContent' and nextval('faults_written') = 2 then
+        -- Long enough for the reply to be complete when the refusal comes.
+        perform pg_sleep(2);
+        raise exception 'not this one';
+      end if;
+      return new;
+    end $$`,
+    "create trigger faults_refuse before insert on recollect_run_events for each row execute function faults_refuse()",
+  ];
+  for (const sql of statements) {
+    await database.asOperator((transaction) => transaction.query(sql));
+  }
+  server.model.script("reply", says("One two three four five six seven eight nine ten.", { pause: 60 }));
+  const events: { __typename: string; sequence: number; delta?: string; reply?: string }[] = [];
+  for await (const event of server.subscribe("SendMessage", { input: { userId: "faults-7", message: "Count." }, until: "REPLY" })) {
+    events.push(event);
+  }
+  await database.asOperator((transaction) => transaction.query("drop function faults_refuse cascade"));
+  expect(events.at(-1)).toMatchObject({ __typename: "RunFinished", reply: "One two three four five six seven eight nine ten." });
+  expect(events.map((event) => event.delta ?? "").join("")).toBe(events.at(-1)?.reply);
+  expect(events.map((event) => event.sequence)).toEqual(events.map((_, index) => index + 1));
+});
+
 // The embedded database has no connections that could break.
 test.runIf(POSTGRES_URL !== null)("connections that break under way are replaced: no slot is lost, however often", async () => {
   const { database } = server.context;

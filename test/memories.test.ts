@@ -129,7 +129,7 @@ describe("addMemories", () => {
       }));
       for (const added of ["ADDED", "REINFORCED"]) {
         const before = { ...database.counts };
-        const changes = await addMemories("add-4" as UserId, inputs, store);
+        const changes = await addMemories("add-4" as UserId, { memories: inputs }, store);
         expect(new Set(changes.map((change) => change.kind))).toEqual(new Set([added]));
         expect(database.counts.units - before.units).toBe(1);
         expect(database.counts.statements - before.statements).toBeLessThanOrEqual(6);

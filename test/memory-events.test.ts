@@ -145,7 +145,7 @@ test("what another process writes is seen as well", async () => {
   await take(changes, 1);
   // A store that wakes nobody here, as that of another process.
   const elsewhere = createMemoryStore(server.context.database, () => undefined);
-  await elsewhere.clear(userId as UserId);
+  await elsewhere.clear(userId as UserId, null);
   expect(await take(changes, 1)).toMatchObject([{ sequence: 2, kind: "DELETED" }]);
   await changes.return();
 });
@@ -157,7 +157,7 @@ test("every writer wakes the watchers of its user, once the change is committed"
   const { memory } = await addMemory(userId, { memory: "User likes tea", topics: [], kind: "OTHER" }, store);
   await updateMemory(userId, { memoryId: memory.memoryId, pinned: true }, store);
   await deleteMemory(userId, { memoryId: memory.memoryId }, store);
-  await store.clear(userId);
+  await store.clear(userId, null);
   expect(woken).toEqual([userId, userId, userId, userId]);
   await expect(deleteMemory(userId, { memoryId: "unknown" }, store)).rejects.toMatchObject({ code: "NOT_FOUND" });
   await expect(updateMemory(userId, { memoryId: memory.memoryId, pinned: false }, store)).rejects.toMatchObject({ code: "CONFLICT" });
@@ -174,7 +174,7 @@ test("a reader who takes nothing makes the server read nothing, and who takes al
   const feed = createMemoryFeed((...wanted) => {
     reads++;
     return memories.changesAfter(...wanted);
-  });
+  }, memories.sequence);
   const leave = new AbortController();
   const changes = feed.follow(userId, 0, leave.signal);
   await changes.next();

@@ -6,7 +6,7 @@ import { lmStudio } from "./support/model-quirks.ts";
 import { codeOf, readParts as read } from "./support/model-reading.ts";
 import { type ModelServer, startModelServer } from "./support/model-server.ts";
 
-const HELLO: ChatRequest = { model: "m1", messages: [{ role: "user", content: "Say hello" }] };
+const HELLO: ChatRequest = { model: "m1", messages: [{ role: "user", content: "Say hello" }], purpose: "reply" };
 const never = new AbortController().signal;
 
 let server: ModelServer;

@@ -103,7 +103,7 @@ describe("without configuration and without a model server", () => {
     const pieces: string[] = [];
     const reading = (async () => {
       for await (const part of createOfflineModel().stream(
-        { model: null, messages: [{ role: "user", content: "Hi" }] },
+        { model: null, messages: [{ role: "user", content: "Hi" }], purpose: "reply" },
         controller.signal,
       )) {
         pieces.push(part.type === "text-delta" ? part.delta : part.type);
@@ -150,7 +150,7 @@ describe("who serves", () => {
     return served;
   }
 
-  const HI = { model: null, messages: [{ role: "user" as const, content: "Hi" }] };
+  const HI = { model: null, messages: [{ role: "user" as const, content: "Hi" }], purpose: "reply" as const };
 
   it("is logged at the start with the remedy, and once more when a model server takes over", async () => {
     const port = await closedPort();
@@ -249,7 +249,7 @@ describe("rules", () => {
 });
 
 describe("a reply by rules", () => {
-  const system = `Be kind.\n<memories>\n- User's name is Ada (2026-11-01)\n- User loves tea (said 3 times, last 2026-11-02)\n- User has a sister named Emma (2026-11-02)\n</memories>`;
+  const system = `Be kind.\n<memories-1a2b3c4d>\n- User's name is Ada (2026-11-01)\n- User loves tea (said 3 times, last 2026-11-02)\n- User has a sister named Emma (2026-11-02)\n</memories-1a2b3c4d>`;
   const reply = (message: string, ...before: ChatMessage[]) =>
     composeReply([{ role: "system", content: system }, ...before, { role: "user", content: message }], []);
 

@@ -7,6 +7,7 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { readExampleVariables, readOperations } from "../src/graphql/operations.ts";
 import { buildGraphQLSchema } from "../src/graphql/schema.ts";
+import { makeKey } from "./support/keys.ts";
 import { startTestServer, type TestServer } from "./support/server.ts";
 
 const BROWSER_ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -166,5 +167,34 @@ describe("in a browser", () => {
     expect(foreign).toEqual([]);
     expect(seen.addresses).toContain(`ws://${own}/graphql`);
     expect(seen.faults).toEqual([]);
+  });
+
+  test("where tokens are asked for, one typed into the page is sent over HTTP and WebSocket, and kept in its tab", {
+    timeout: 120_000,
+  }, async (context) => {
+    const locked = await startTestServer({ env: { AUTH: "keys", INTROSPECTION: "on" }, model: server.model });
+    const { token } = await makeKey(locked.context.database, { user: "alice@example.com" });
+    browser ??= await launch(context);
+    const page = await browser.newPage({ viewport: { width: 1_400, height: 1_000 } });
+    page.setDefaultTimeout(PATIENCE);
+    const result = page.locator(".result-window");
+    const run = page.getByRole("button", { name: /^Execute query/ });
+    await page.goto(`${locked.url}/graphql`);
+    await run.waitFor();
+    await run.click();
+    await result.getByText('"UNAUTHENTICATED"').waitFor();
+
+    await page.getByLabel("Token").fill(`Bearer ${token}`);
+    await page.getByRole("button", { name: "Use", exact: true }).click();
+    await page.getByText("A token is in use in this tab.").waitFor();
+    await run.click();
+    await result.getByText('"DONE"').waitFor();
+    await openTab(page, "SendMessage");
+    await run.click();
+    await result.getByText('"RunFinished"').waitFor();
+    expect(await page.evaluate("JSON.stringify(localStorage)")).not.toContain(token);
+    expect(page.url()).not.toContain(token);
+    await page.close();
+    await locked.close();
   });
 });

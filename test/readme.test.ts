@@ -1,11 +1,16 @@
 /** What the README tells a stranger to type works. */
 
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startTestServer, type TestServer } from "./support/server.ts";
 
 const README = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-const BODIES = [...README.matchAll(/curl [^']*?(http:\/\/localhost:7777\S*)[\s\S]*?-d '([^']+)'/g)];
+const BODIES = [...README.matchAll(/curl [^'\n]*?(http:\/\/localhost:7777\S*)[^\n]*(?:\n\s*)?-d '([^']+)'/g)];
 
 let server: TestServer;
 
@@ -22,6 +27,21 @@ test("its requests are answered without an error", async () => {
     const response = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body });
     expect(response.status, address).toBe(200);
     expect(await response.json(), address).not.toHaveProperty("errors");
+  }
+});
+
+test("a user's data is fetched, brought to another user and erased as it says", async () => {
+  const commands = /## Your users' data[\s\S]*?```sh\n([\s\S]*?)```/.exec(README)?.[1] ?? "";
+  await server.data("AddMemory", { input: { userId: "alice@example.com", memory: "User keeps bees" } });
+  const folder = await mkdtemp(path.join(tmpdir(), "recollect-readme-"));
+  try {
+    const script = commands.replaceAll("http://localhost:7777", server.url);
+    const { stdout } = await promisify(execFile)("sh", ["-ec", script], { cwd: folder });
+    expect(stdout).toMatch(/^\{"imported":\d+,"skipped":0\}/);
+    expect(stdout).toContain('"remainingCount":0');
+    expect(await readFile(path.join(folder, "alice.json"), "utf8")).toContain("User keeps bees");
+  } finally {
+    await rm(folder, { recursive: true });
   }
 });
 

@@ -10,7 +10,7 @@ import { codeOf, readParts } from "./support/model-reading.ts";
 import { type ModelServer, startModelServer } from "./support/model-server.ts";
 import { startTestServer } from "./support/server.ts";
 
-const ANY: ChatRequest = { model: null, messages: [{ role: "user", content: "Say hello" }] };
+const ANY: ChatRequest = { model: null, messages: [{ role: "user", content: "Say hello" }], purpose: "reply" };
 const SCHEMA: AnswerSchema = {
   name: "colours",
   schema: { type: "object", properties: { colours: { type: "array" } }, required: ["colours"] },
@@ -252,7 +252,7 @@ describe("a model that is not there", () => {
 });
 
 describe("a prompt longer than the model's context", () => {
-  const LONG: ChatRequest = { model: null, messages: [{ role: "user", content: "word ".repeat(3_000) }] };
+  const LONG: ChatRequest = { model: null, messages: [{ role: "user", content: "word ".repeat(3_000) }], purpose: "reply" };
 
   it.each<[string, Quirks, RegExp]>([
     ["LM Studio, which says nothing at all", lmStudio, /answered with nothing; its context may be too small.*larger context length/],

@@ -73,6 +73,7 @@ test("when all is well there is no problem, and every part says how it is", asyn
       { role: "SUMMARY", ...shown },
       { role: "EMBEDDING", ...shown, model: "text-embedding", structuredOutput: null },
     ],
+    modelBreaker: { state: "CLOSED", since: expect.any(String), nextTryAt: null },
     database: {
       embedded: shared.context.database.embedded,
       available: true,
@@ -227,8 +228,11 @@ test("work given up is an error; its remedy brings the facts back", async () => 
     const problem = problems.find(({ message }) => message.includes("given up"));
     expect(problem).toMatchObject({ severity: "ERROR" });
     server.model.respond(() => undefined);
-    const remedy = /UPDATE .*'extract-memories'/.exec(problem?.fix ?? "")?.[0] ?? "";
-    await server.context.database.asOperator((transaction) => transaction.query(remedy));
+    const look = /SELECT .*'DEAD'/.exec(problem?.fix ?? "")?.[0] ?? "";
+    const found = await server.context.database.inspect(look);
+    expect(found).toEqual([{ user_id: "status-dead", kind: "extract-memories", run_id: run.runId, lane: "memory" }]);
+    expect(problem?.fix).toContain("retryMemoryUpdate");
+    await server.data("RetryMemoryUpdate", { input: { userId: "status-dead", runId: run.runId } });
     await server.drain();
     expect((await server.data("Run", { userId: "status-dead", runId: run.runId })).run.memoryUpdate).toMatchObject({
       status: "DONE",
@@ -264,10 +268,12 @@ test("a database that is gone is said, and the rest of the status still stands",
   const server = createOpenAiModel({ baseUrl: model.url, apiKey: null, model: "scripted-model" });
   const reader = createStatusReader({
     version: "1",
+    authentication: false,
     models: { CHAT: "scripted-model", MEMORY: null, SUMMARY: null, EMBEDDING: "text-embedding" },
     modelServer: createModelProbe({ server, rules: () => null }),
     database: createDatabaseProbe(database),
     jobs: createJobStore(database, { owner: "test", leaseSeconds: 15 }),
+    pieces: null,
     tryMemoryModel: async () => true,
   });
   const status = await reader.read();

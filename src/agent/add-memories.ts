@@ -1,13 +1,14 @@
 /** Memories written by hand: no model is asked. */
 
-import { badInput } from "../errors.ts";
+import { AppError, badInput } from "../errors.ts";
+import { step } from "../step.ts";
 import { fingerprint } from "./ground.ts";
-import { checkText, MAX_MEMORY_LENGTH, MAX_TOPICS } from "./input.ts";
+import { checkText, MAX_MEMORY_LENGTH, MAX_TOPICS, requestKey } from "./input.ts";
 import type { ChangedMemory, MemoryStore } from "./ports.ts";
-import { resolve } from "./resolve.ts";
+import { resolve, withinRoom } from "./resolve.ts";
 import { slotOf } from "./slots.ts";
 import { checkTopics } from "./topics.ts";
-import type { Fact, MemoryKind, UserId } from "./types.ts";
+import type { Fact, Memory, MemoryKind, Resolution, UserId } from "./types.ts";
 
 /** The most memories in one request. */
 export const MAX_MEMORIES = 100;
@@ -20,29 +21,53 @@ export interface NewMemory {
   expiresAt?: Date | null | undefined;
 }
 
-/** Stores a memory, or confirms the one that says the same. Throws BAD_USER_INPUT naming the argument. */
-export async function addMemory(user: UserId, input: NewMemory, memories: Pick<MemoryStore, "add">): Promise<ChangedMemory> {
-  const [added] = await memories.add(user, [manualFact(input, "")], resolve);
+/** The client's own name for a request that writes: sent again with the same arguments, it is not carried out again. */
+export interface Keyed {
+  idempotencyKey?: string | null | undefined;
+}
+
+/** Stores a memory, or confirms the one that says the same. Throws BAD_USER_INPUT naming the argument, and IDEMPOTENCY_CONFLICT. */
+export async function addMemory(user: UserId, input: NewMemory & Keyed, memories: Pick<MemoryStore, "add">): Promise<ChangedMemory> {
+  const request = requestKey(input.idempotencyKey, "addMemory", wordsOf(input));
+  const [added] = await memories.add(user, [manualFact(input, "")], resolveWhole, request);
   if (!added) {
     throw new Error("The store was given one memory and returned none.");
   }
   return added;
 }
 
+/** Throws BUDGET_EXCEEDED when not all of them find room. */
+function resolveWhole(facts: Fact[], stored: Memory[], room: number | null): Resolution[] {
+  const resolutions = resolve(facts, stored);
+  if (withinRoom(resolutions, room).length < resolutions.length) {
+    const message =
+      "The user has as many memories as one user may have. Delete some that are no longer needed, or have LIMIT_MEMORIES raised.";
+    throw new AppError("BUDGET_EXCEEDED", message);
+  }
+  return resolutions;
+}
+
 /**
  * Stores several memories, all or none. Gives for each, in their order, what was done and the memory; those that say the
- * same share one change. Throws BAD_USER_INPUT naming the argument, such as memories.2.topics.
+ * same share one change. Throws BAD_USER_INPUT naming the argument, such as memories.2.topics, and IDEMPOTENCY_CONFLICT.
  */
 export async function addMemories(
   user: UserId,
-  inputs: readonly NewMemory[],
+  { memories: inputs, idempotencyKey }: { memories: readonly NewMemory[] } & Keyed,
   memories: Pick<MemoryStore, "add">,
 ): Promise<ChangedMemory[]> {
   if (inputs.length === 0 || inputs.length > MAX_MEMORIES) {
     throw badInput("memories", `has ${inputs.length} items. Send 1 to ${MAX_MEMORIES} in one request.`);
   }
   const facts = inputs.map((input, index) => manualFact(input, `memories.${index}`));
-  return memories.add(user, sameJoined(facts), resolve);
+  const request = requestKey(idempotencyKey, "addMemories", inputs.map(wordsOf));
+  const added = await memories.add(user, sameJoined(facts), resolveWhole, request);
+  step("batch-stored");
+  return added;
+}
+
+function wordsOf({ memory, topics, kind, expiresAt }: NewMemory): unknown[] {
+  return [memory, topics, kind, expiresAt ?? null];
 }
 
 /** The facts, those that say the same with what any of them was given. */

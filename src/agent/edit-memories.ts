@@ -1,15 +1,16 @@
 /** Memories changed by hand: edited, deleted, cleared. No model is asked. */
 
 import { AppError, badInput } from "../errors.ts";
-import { checkExpiry, checkMemoryText } from "./add-memories.ts";
+import { checkExpiry, checkMemoryText, type Keyed } from "./add-memories.ts";
 import { fingerprint } from "./ground.ts";
+import { requestKey } from "./input.ts";
 import type { MemoryRevision, MemoryStore } from "./ports.ts";
 import { slotOf } from "./slots.ts";
 import { checkTopics } from "./topics.ts";
 import type { Memory, MemoryChange, UserId } from "./types.ts";
 
 /** What to change: what is left out stays, and null is refused except as the end of an expiry. Anything may still be wrong with it. */
-export interface MemoryEdit {
+export interface MemoryEdit extends Keyed {
   memoryId: string;
   /** The version that was seen; null: whatever it is now. */
   expectedVersion?: number | null | undefined;
@@ -29,35 +30,47 @@ type Revise = Pick<MemoryStore, "revise">;
 
 /**
  * Edits an active memory. A new text is somebody's own: from then on it counts as written by hand. Throws BAD_USER_INPUT
- * naming the argument, NOT_FOUND, and CONFLICT when the version is not the expected one, when the memory is not active, or
- * when another says the same.
+ * naming the argument, NOT_FOUND, CONFLICT when the version is not the expected one, when the memory is not active, or
+ * when another says the same, and IDEMPOTENCY_CONFLICT.
  */
 export async function updateMemory(user: UserId, edit: MemoryEdit, memories: Revise): Promise<EditedMemory> {
   const wanted = checkEdit(edit);
-  const edited = await memories.revise(user, edit.memoryId, "UPDATED", (memory) => {
-    checkVersion(memory, edit.expectedVersion);
-    if (memory.status !== "ACTIVE") {
-      throw new AppError("CONFLICT", `This memory is not active but ${memory.status}. ${remedyFor(memory)}`);
+  const { memoryId, expectedVersion, memory, topics, pinned, expiresAt } = edit;
+  const asked = { memoryId, expectedVersion: expectedVersion ?? null, memory, topics, pinned, expiresAt };
+  const revise = (stored: Memory): MemoryRevision | null => {
+    checkVersion(stored, expectedVersion);
+    if (stored.status !== "ACTIVE") {
+      throw new AppError("CONFLICT", `This memory is not active but ${stored.status}. ${remedyFor(stored)}`);
     }
-    return revisionOf(memory, wanted);
-  });
+    return revisionOf(stored, wanted);
+  };
+  const edited = await memories.revise(user, memoryId, "UPDATED", revise, requestKey(edit.idempotencyKey, "updateMemory", asked));
   return edited ?? missing();
 }
 
-/** Deletes a memory; one that is deleted already stays as it is. Throws NOT_FOUND, and CONFLICT when the version is not the expected one. */
+/**
+ * Deletes a memory; one that is deleted already stays as it is. Throws NOT_FOUND, CONFLICT when the version is not the expected
+ * one, and IDEMPOTENCY_CONFLICT.
+ */
 export async function deleteMemory(
   user: UserId,
-  { memoryId, expectedVersion }: Pick<MemoryEdit, "memoryId" | "expectedVersion">,
+  { memoryId, expectedVersion, idempotencyKey }: Pick<MemoryEdit, "memoryId" | "expectedVersion"> & Keyed,
   memories: Revise,
 ): Promise<EditedMemory> {
-  const deleted = await memories.revise(user, memoryId, "DELETED", (memory) => {
+  const revise = (memory: Memory): MemoryRevision | null => {
     if (memory.status === "RETIRED") {
       return null;
     }
     checkVersion(memory, expectedVersion);
     return { status: "RETIRED" };
-  });
-  return deleted ?? missing();
+  };
+  const request = requestKey(idempotencyKey, "deleteMemory", { memoryId, expectedVersion: expectedVersion ?? null });
+  return (await memories.revise(user, memoryId, "DELETED", revise, request)) ?? missing();
+}
+
+/** Retires all active memories; gives how many there were. Throws IDEMPOTENCY_CONFLICT. */
+export function clearMemories(user: UserId, { idempotencyKey }: Keyed, memories: Pick<MemoryStore, "clear">): Promise<number> {
+  return memories.clear(user, requestKey(idempotencyKey, "clearMemories", {}));
 }
 
 type CheckedEdit = Partial<Pick<Memory, "memory" | "topics" | "pinned" | "expiresAt">>;

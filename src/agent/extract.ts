@@ -8,7 +8,7 @@ import { dayInWords } from "./dates.ts";
 import { foldWithPlaces } from "./fold.ts";
 import { withoutCode } from "./gate.ts";
 import { MAX_TOPICS } from "./input.ts";
-import type { AnswerSchema, ChatMessage, ChatModel } from "./ports.ts";
+import type { AnswerSchema, ChatMessage, ChatModel, ChatRequest } from "./ports.ts";
 import { redactSecrets } from "./screen.ts";
 import { SLOTS } from "./slots.ts";
 import { estimateTokens } from "./tokens.ts";
@@ -39,6 +39,8 @@ export interface ExtractionInput {
   additionalInstructions: string | null;
   /** Null: the model the adapter was configured with. */
   model: string | null;
+  /** Of the job it is done for; left out when it is for none. */
+  job?: ChatRequest["job"];
 }
 
 export interface Extraction {
@@ -53,7 +55,9 @@ export interface Extraction {
 
 /** Asks the model once. Throws what `ChatModel.answer` throws, and MODEL_BAD_RESPONSE for an answer that is no list of facts. */
 export async function extractFacts(input: ExtractionInput, chat: ChatModel, signal: AbortSignal): Promise<Extraction> {
-  const answer = await chat.answer({ model: input.model, messages: extractionMessages(input) }, FACTS_SCHEMA, signal);
+  const { model, job } = input;
+  const request: ChatRequest = { model, messages: extractionMessages(input), purpose: "memory", ...(job && { job }) };
+  const answer = await chat.answer(request, FACTS_SCHEMA, signal);
   const items = itemsOf(answer.value);
   if (!items) {
     throw new AppError(

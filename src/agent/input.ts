@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { badInput } from "../errors.ts";
-import type { MemoryMode, OnBusy, RunRequest, UserId } from "./types.ts";
+import type { MemoryMode, OnBusy, RequestKey, RunRequest, UserId } from "./types.ts";
 
 /** The longest id, in bytes of UTF-8. */
 export const MAX_ID_BYTES = 256;
@@ -76,7 +76,14 @@ export function parseRunRequest(input: RunRequestInput): RunRequest {
 /** Hash of what a request asks for, its key left out. */
 export function requestFingerprint(request: RunRequest): string {
   const { agentId, sessionId, message, memory, onBusy } = request;
-  return createHash("sha256")
-    .update(JSON.stringify([agentId, sessionId, message, memory, onBusy]))
-    .digest("base64url");
+  return hashOf([agentId, sessionId, message, memory, onBusy]);
+}
+
+/** The checked key of a request that writes; null without one. `asked`: all it asks for, but for the user. Throws BAD_USER_INPUT. */
+export function requestKey(key: string | null | undefined, operation: string, asked: object): RequestKey | null {
+  return key == null ? null : { key: checkId(key, "idempotencyKey"), operation, fingerprint: hashOf(asked) };
+}
+
+function hashOf(asked: object): string {
+  return createHash("sha256").update(JSON.stringify(asked)).digest("base64url");
 }

@@ -1,8 +1,8 @@
 /** What a user may do to a session beside talking: name it, have it summed up now, delete it. */
 
 import { AppError, badInput } from "../errors.ts";
-import { checkText } from "./input.ts";
-import type { JobStore, Runner, RunStore, SessionFeed, SessionKeeper, SessionStore } from "./ports.ts";
+import { checkText, requestKey } from "./input.ts";
+import type { EventLog, JobStore, RequestStore, Runner, RunStore, SessionFeed, SessionKeeper, SessionStore } from "./ports.ts";
 import type { Session, UserId } from "./types.ts";
 
 export interface KeeperDeps {
@@ -10,6 +10,8 @@ export interface KeeperDeps {
   runs: RunStore;
   runner: Pick<Runner, "cancel">;
   jobs: JobStore;
+  requests: RequestStore;
+  events: Pick<EventLog, "lookAgain">;
   feed: SessionFeed;
   /** Tells the background work that there is a job. */
   onJob: () => void;
@@ -23,8 +25,9 @@ const POLL_INTERVAL = 1_000;
 
 export function createSessionKeeper(deps: KeeperDeps): SessionKeeper {
   return {
-    async rename(user, sessionId, name) {
-      const session = await deps.sessions.rename(user, sessionId, checkName(name));
+    async rename(user, sessionId, name, key) {
+      const request = requestKey(key, "renameSession", { sessionId, name });
+      const session = await deps.sessions.rename(user, sessionId, checkName(name), request);
       if (!session) {
         throw sessionNotFound();
       }
@@ -32,15 +35,33 @@ export function createSessionKeeper(deps: KeeperDeps): SessionKeeper {
       return session;
     },
 
-    summarize: (user, sessionId, signal) => summarize(user, sessionId, deps, signal),
-
-    async delete(user, sessionId) {
-      for (const run of await deps.runs.active(user, sessionId)) {
-        await cancelled(deps.runner, user, run.runId);
+    async summarize(user, sessionId, key, signal) {
+      const request = requestKey(key, "summarizeSession", { sessionId });
+      if (!(await deps.requests.seen(user, request))) {
+        const session = await summarize(user, sessionId, deps, signal);
+        await deps.requests.keep(user, request);
+        return session;
       }
-      if (!(await deps.sessions.delete(user, sessionId))) {
+      const session = await deps.sessions.get(user, sessionId);
+      if (!session) {
         throw sessionNotFound();
       }
+      return session;
+    },
+
+    async delete(user, sessionId, key) {
+      const request = requestKey(key, "deleteSession", { sessionId });
+      // Of a session begun anew under the same name, a repeat must stop nothing.
+      const runs = (await deps.requests.seen(user, request)) ? [] : await deps.runs.active(user, sessionId);
+      // The latest first: the end of the one being answered would let those behind it begin.
+      for (const run of runs.toReversed()) {
+        await cancelled(deps.runner, user, run.runId);
+      }
+      const removed = await deps.sessions.delete(user, sessionId, request);
+      if (removed === null) {
+        throw sessionNotFound();
+      }
+      deps.events.lookAgain(user, removed);
       deps.feed.announce(user, sessionId);
     },
   };

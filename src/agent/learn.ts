@@ -1,8 +1,9 @@
 /** The job that follows every message worth it: find its facts, and store what they do to the memories. */
 
+import { step } from "../step.ts";
 import { extractFacts } from "./extract.ts";
 import type { ChatModel, EventLog, JobStore, Log, MemoryStore } from "./ports.ts";
-import { resolve } from "./resolve.ts";
+import { resolve, withinRoom } from "./resolve.ts";
 import type { Fact, JobLease, Memory, Resolution } from "./types.ts";
 
 export interface LearnDeps {
@@ -34,10 +35,12 @@ export async function learnFromMessage(job: JobLease, deps: LearnDeps, signal: A
       captureInstructions: deps.captureInstructions,
       additionalInstructions: deps.additionalInstructions,
       model: deps.memoryModel,
+      job: { since: run.finishedAt ?? message.createdAt, userId: job.userId },
     },
     deps.model,
     signal,
   );
+  step("facts-found");
   deps.log.debug({ runId: run.runId, facts: facts.map((fact) => fact.memory), dropped, usage }, "facts extracted");
   const learned = {
     runId: run.runId,
@@ -46,16 +49,24 @@ export async function learnFromMessage(job: JobLease, deps: LearnDeps, signal: A
     agentId: run.agentId,
     origin,
     facts,
+    usage,
   };
   let decided: object[] = [];
-  const events = await deps.memories.learn(job, learned, (found, stored) => {
-    const resolutions = resolve(found, stored, message.createdAt);
+  let leftOut = 0;
+  const events = await deps.memories.learn(job, learned, (found, stored, room) => {
+    const resolved = resolve(found, stored, message.createdAt);
+    const resolutions = withinRoom(resolved, room);
+    leftOut = resolved.length - resolutions.length;
     decided = found.map((fact) => decision(fact, resolutions, stored));
     return resolutions;
   });
+  step("facts-stored");
   deps.events.announce(job.userId, events ?? []);
   deps.log.debug({ runId: run.runId, stored: events !== null, decided }, "facts resolved");
   if (events !== null) {
+    if (leftOut > 0) {
+      deps.log.warn({ runId: run.runId, facts: leftOut }, "facts were not stored: the user has as many memories as LIMIT_MEMORIES allows");
+    }
     deps.log.info({ runId: run.runId, facts: facts.length, dropped: dropped.length }, "memories updated");
   }
 }
@@ -65,7 +76,7 @@ function decision(fact: Fact, resolutions: Resolution[], stored: Memory[]): obje
   const resolution = resolutions.find((one) => one.fact.fingerprint === fact.fingerprint);
   const said = { fact: fact.memory, topics: fact.topics };
   if (!resolution) {
-    return { ...said, decision: "left out: another fact of the message says the same" };
+    return { ...said, decision: "left out: another fact of the message says the same, or there is no room" };
   }
   if (resolution.action === "add") {
     return { ...said, decision: fact.quarantined ? "set aside: it reads like an order to the agent" : "added" };

@@ -3,8 +3,9 @@
  * Every store method takes the acting user first, and sees only that user's rows: the database enforces it as well.
  */
 
-import type { AppError, Failure } from "../errors.ts";
+import { AppError, type Failure } from "../errors.ts";
 import type { AgentDefinition, AgentRegistry } from "./agents.ts";
+import type { RecordKind, UserRecords } from "./export-format.ts";
 import type { ServerStatus } from "./status.ts";
 import type {
   Fact,
@@ -16,7 +17,9 @@ import type {
   MemoryOrigin,
   MemoryStatus,
   Message,
+  OnDisconnect,
   Passage,
+  RequestKey,
   Resolution,
   Run,
   RunEvent,
@@ -61,10 +64,16 @@ export interface AnswerSchema {
   schema: Record<string, unknown>;
 }
 
+/** What a model is asked for. Somebody waits for a reply; the rest is done in the background. */
+export type CallPurpose = "reply" | "memory" | "summary";
+
 export interface ChatRequest {
   /** Null: the model the adapter was configured with, or the first one its server lists. */
   model: string | null;
   messages: ChatMessage[];
+  purpose: CallPurpose;
+  /** For work of a job: since when it could be done, and whose it is. */
+  job?: { since: Date; userId: UserId };
 }
 
 export interface StructuredAnswer {
@@ -85,6 +94,15 @@ export interface ChatModel {
   stream(request: ChatRequest, signal: AbortSignal): AsyncIterable<ChatPart>;
   /** Asks for one answer in JSON. Throws MODEL_BAD_RESPONSE when none can be read. */
   answer(request: ChatRequest, schema: AnswerSchema, signal: AbortSignal): Promise<StructuredAnswer>;
+}
+
+/** Thrown in place of asking a model server that failed again and again and is left alone for a moment: nothing was sent. */
+export class ModelResting extends AppError {}
+
+/** Tells who asks models for which run somebody waits: its background calls go before all others. */
+export interface CallUrgency {
+  /** From now until the returned function is called somebody waits for what the user's messages teach. */
+  awaits(user: UserId): () => void;
 }
 
 // ─── Stores ──────────────────────────────────────────────────────────────────
@@ -113,7 +131,12 @@ export interface AcceptedRun {
 }
 
 /** How a run ended, with the reply as far as it was written ("" when it was not begun). */
-export type RunOutcome = { reply: string; messageId: string } & (
+export type RunOutcome = {
+  reply: string;
+  messageId: string;
+  /** About what a model used up for a reply that was begun and is not complete. */
+  spent?: TokenUsage;
+} & (
   | {
       status: "COMPLETED";
       usage: TokenUsage;
@@ -139,6 +162,21 @@ export interface Page<T> {
   hasPreviousPage: boolean;
 }
 
+/** What a reply may be written from. */
+export interface RunContext {
+  conversation: Conversation;
+  memories: MemoryCandidates;
+}
+
+export interface ContextRequest {
+  /** At most this many turns before the run's own. */
+  turns: number;
+  /** At most this many memories; 0 for none. */
+  memories: number;
+  /** What they should have to do with. */
+  text: string;
+}
+
 export interface RunStore {
   /**
    * Commits message, run and extraction job in one transaction. Throws CONFLICT when the session is busy and the
@@ -152,6 +190,8 @@ export interface RunStore {
   messages(run: Run): Promise<Message[]>;
   /** The input of a run about to be carried out. */
   input(lease: RunLease): Promise<{ run: Run; message: Message; cancelRequested: boolean }>;
+  /** What the reply to a run's message may be written from, as it is now. */
+  context(run: Run, request: ContextRequest): Promise<RunContext>;
   /**
    * Ends a run: the rest of its events, reply, terminal event, release of the extraction job and, when due, a summary job, in one transaction.
    * `queued`: another run of the session waits for its turn. Null when the lease is stale (nothing was written).
@@ -166,7 +206,7 @@ export interface RunStore {
   /** Renews this process's leases on these runs. Returns those still held, and which of them were asked to stop. */
   heartbeat(runIds: string[]): Promise<{ runId: string; cancelRequested: boolean }[]>;
   /**
-   * Ends runs whose lease ran out: back to the queue when the model was never asked, else INTERRUPTED (or CANCELLED, when
+   * Ends runs whose lease ran out: back to the queue when nothing of the reply is stored, else INTERRUPTED (or CANCELLED, when
    * that was asked for) with what was stored. `everyLease`: also those not run out yet, when no other process can hold any.
    */
   reap(everyLease: boolean): Promise<{ userId: UserId; events: RunEvent[] }[]>;
@@ -184,24 +224,23 @@ export interface SessionStore {
   get(user: UserId, sessionId: string): Promise<Session | null>;
   messages(user: UserId, sessionId: string, page: PageRequest): Promise<Page<Message>>;
   messageCount(user: UserId, sessionId: string): Promise<number>;
-  /** What a reply to `turn` should know of the conversation: at most `turns` turns before it. */
-  conversation(user: UserId, sessionId: string, turn: number, turns: number): Promise<Conversation>;
   /** Turns after the summary's high-water mark, up to the last finished one, oldest first. */
   unsummarized(user: UserId, sessionId: string): Promise<{ session: Session; messages: Message[] } | null>;
   /** Stores a summary and completes its job. False when the lease is stale: nothing was written. */
-  saveSummary(job: JobLease, sessionId: string, summary: SessionSummary): Promise<boolean>;
+  saveSummary(job: JobLease, sessionId: string, summary: SessionSummary, usage: TokenUsage): Promise<boolean>;
   /** The session used last comes first. */
   list(user: UserId, filter: SessionFilter, page: PageRequest): Promise<Page<Session>>;
   count(user: UserId, filter: SessionFilter): Promise<number>;
   /** The runs of a session, newest first; `status` null: whatever their status. */
   runs(user: UserId, sessionId: string, status: RunStatus[] | null, page: PageRequest): Promise<Page<Run>>;
   /** Null takes the name away. Null when there is no such session. */
-  rename(user: UserId, sessionId: string, name: string | null): Promise<Session | null>;
+  rename(user: UserId, sessionId: string, name: string | null, request: RequestKey | null): Promise<Session | null>;
   /**
    * Removes the session with its messages, runs, events and jobs, in one transaction. Whoever still carries out one of its
-   * runs or jobs has lost the lease and writes nothing. Memories stay, their evidence without the message. False when there is none.
+   * runs or jobs has lost the lease and writes nothing. Memories stay, their evidence without the message. Gives the ids of
+   * the runs removed, none when the request was answered before; null when there is no such session.
    */
-  delete(user: UserId, sessionId: string): Promise<boolean>;
+  delete(user: UserId, sessionId: string, request: RequestKey | null): Promise<string[] | null>;
 }
 
 /** Every condition given must hold. */
@@ -235,6 +274,18 @@ export interface MemoryCandidate {
   textScore: number;
 }
 
+/**
+ * Active memories for a prompt: the pinned first, then those that match a text by words (any of them, stemmed), best
+ * first, then the rest by when they were last confirmed. `total` counts all active ones.
+ */
+export interface MemoryCandidates {
+  candidates: MemoryCandidate[];
+  total: number;
+}
+
+/** What facts do to the memories they may touch. `room`: how many memories may be added; null when that is far away. May throw. */
+export type Resolve = (facts: Fact[], stored: Memory[], room: number | null) => Resolution[];
+
 export interface MemoryStore {
   get(user: UserId, memoryId: string): Promise<Memory | null>;
   /** In the order of the ids; missing ones are left out. */
@@ -248,11 +299,6 @@ export interface MemoryStore {
   /** What a run's message changed, in order. */
   changes(user: UserId, runId: string): Promise<MemoryChange[]>;
   change(user: UserId, changeId: string): Promise<MemoryChange | null>;
-  /**
-   * Active memories for a prompt: the pinned first, then those that match `text` by words (any of them, stemmed), best
-   * first, then the rest by when they were last confirmed; at most `limit`. `total` counts all active ones.
-   */
-  candidates(user: UserId, text: string, limit: number): Promise<{ candidates: MemoryCandidate[]; total: number }>;
   /** The text an extraction works on: the stored message, the reply before it in its session, and close memories. */
   extractionInput(job: JobLease): Promise<{ message: Message; run: Run; previousReply: string | null; known: Memory[] } | null>;
   /**
@@ -260,12 +306,12 @@ export interface MemoryStore {
    * history, the run's memory status and its MemoryUpdate event. `resolve` sees the memories the facts may touch,
    * locked. Null when the lease is stale: nothing was written.
    */
-  learn(job: JobLease, learned: Learned, resolve: (facts: Fact[], stored: Memory[]) => Resolution[]): Promise<RunEvent[] | null>;
+  learn(job: JobLease, learned: Learned, resolve: Resolve): Promise<RunEvent[] | null>;
   /**
    * Writes memories by hand: all or none. One already there is confirmed instead, and gets the topics it did not have. Gives
    * for each fact, in their order, the memory and what was done; facts that say the same share one change.
    */
-  add(user: UserId, facts: Fact[], resolve: (facts: Fact[], stored: Memory[]) => Resolution[]): Promise<ChangedMemory[]>;
+  add(user: UserId, facts: Fact[], resolve: Resolve, request: RequestKey | null): Promise<ChangedMemory[]>;
   /** Topics of the active memories with how many have each, most used first, then by name; at most `limit`. */
   topics(user: UserId, limit: number): Promise<{ topic: string; count: number }[]>;
   /** Memories of the filter that share words with `text` (ranked as `candidates` ranks them) or have one of `topics`. Best first. */
@@ -282,9 +328,10 @@ export interface MemoryStore {
     memoryId: string,
     kind: "UPDATED" | "DELETED",
     revise: (memory: Memory) => MemoryRevision | null,
+    request: RequestKey | null,
   ): Promise<{ memory: Memory; change: MemoryChange | null } | null>;
   /** Retires all active memories, each with a history entry. Gives how many there were. */
-  clear(user: UserId): Promise<number>;
+  clear(user: UserId, request: RequestKey | null): Promise<number>;
 }
 
 /** A change with its memory as it is now. */
@@ -320,6 +367,8 @@ export interface Learned {
   agentId: string;
   origin: MemoryOrigin;
   facts: Fact[];
+  /** What finding them took. */
+  usage: TokenUsage;
 }
 
 export interface ClaimedJob {
@@ -329,8 +378,11 @@ export interface ClaimedJob {
 }
 
 export interface JobStore {
-  /** Takes the oldest jobs that are due (`ignoreDelay`: or not yet) and whose lanes are free, at most `limit`. */
-  claim(ignoreDelay: boolean, limit: number): Promise<ClaimedJob[]>;
+  /**
+   * Takes jobs that are due (`ignoreDelay`: or not yet) and whose lanes are free, at most `limit`: extractions of the users in
+   * `first`, then the oldest.
+   */
+  claim(ignoreDelay: boolean, limit: number, first: UserId[]): Promise<ClaimedJob[]>;
   /** Renews this process's leases on these jobs; returns the ids still held. */
   heartbeat(jobIds: string[]): Promise<string[]>;
   payload(job: JobLease): Promise<Record<string, unknown> | null>;
@@ -353,6 +405,34 @@ export interface JobStore {
   requestSummary(user: UserId, sessionId: string): Promise<string>;
   /** Whether a job has failed since it was last requested, and how; null once it is done or gone. */
   state(user: UserId, jobId: string): Promise<{ failure: Failure | null } | null>;
+  /** The runs whose extraction was given up, newest first. */
+  failedLearning(user: UserId, page: PageRequest): Promise<Page<Run>>;
+  /**
+   * Queues a new extraction in place of the one that was given up, behind those that wait; the run's memory status becomes
+   * PENDING. A run that has none such is left as it is. False when there is no such run.
+   */
+  retryLearning(user: UserId, runId: string, request: RequestKey | null): Promise<boolean>;
+}
+
+/**
+ * Which requests that have a key were answered, for those whose effect is not one transaction; the others keep their key with
+ * their effect. Both throw IDEMPOTENCY_CONFLICT when the key belongs to another request. Null: it has no key.
+ */
+export interface RequestStore {
+  seen(user: UserId, request: RequestKey | null): Promise<boolean>;
+  /** Keeps it for a day at least. */
+  keep(user: UserId, request: RequestKey | null): Promise<void>;
+}
+
+/** What is kept for a time only. */
+export interface RetentionStore {
+  /**
+   * Removes the events of some runs that ended more than `hours` ago, but for those that say how they ended and what was
+   * learned; never of runs whose message is still being learned from. Gives how many runs that were, 0 when none is left.
+   */
+  pruneEvents(hours: number): Promise<number>;
+  /** Removes some idempotency keys of requests answered days ago. Gives how many that were. */
+  pruneKeys(): Promise<number>;
 }
 
 /** Passages of documents for a reply. */
@@ -365,14 +445,14 @@ export interface KnowledgeStore {
 /** Writes the events of one run that this process carries out. Once a write has failed, every later call throws the same error. */
 export interface EventWriter {
   /**
-   * Appends and resolves once committed. `requestsModel` marks that the model is about to be asked: from there on the run
-   * is never carried out a second time. Throws LeaseLost when another process has the run.
+   * Appends without waiting; pieces of one message are joined and written together with other runs' pieces. Once something of
+   * the reply is stored the run is never carried out a second time. Throws LeaseLost when another process has the run.
    */
-  append(events: RunEventBody[], options?: { requestsModel?: boolean }): Promise<void>;
-  /** Appends without waiting; pieces of one message are joined and written together with other runs' pieces. */
   push(event: RunEventBody): void;
-  /** Waits for what is being written and hands over what is not: it is to be stored with the run's end. Throws as `append` does. */
+  /** Waits for what is being written and hands over what is not: it is to be stored with the run's end. Throws as `push` does. */
   takeRest(): Promise<RunEventBody[]>;
+  /** The run's end is stored, or never will be from here. */
+  close(): void;
 }
 
 /** The event log of runs: stored first, then seen. */
@@ -380,6 +460,8 @@ export interface EventLog {
   writer(lease: RunLease): EventWriter;
   /** Tells followers of events that a store has committed. */
   announce(user: UserId, events: RunEvent[]): void;
+  /** Sends followers of these runs to the store: what they wait for may never come. */
+  lookAgain(user: UserId, runIds: string[]): void;
   /**
    * Yields the events after `after`, stored ones first, then live ones, each exactly once, in order, without a gap.
    * Ends after the terminal event, or with `until: "MEMORY"` when the message's extraction is settled too.
@@ -388,9 +470,33 @@ export interface EventLog {
   follow(user: UserId, runId: string, after: number, until: "REPLY" | "MEMORY", signal: AbortSignal): AsyncGenerator<RunEvent, void>;
 }
 
+/**
+ * The other server processes on the same database. They are told at once what they would find by themselves at their next
+ * look, once a second; a word that is lost costs that second and nothing else.
+ */
+export interface Peers {
+  /** False while no other process is known: then nothing is sent. */
+  readonly present: boolean;
+  /** False while words of others may be missed. */
+  readonly listening: boolean;
+  /**
+   * Sends a word to all of them within milliseconds, together with other words. Never waits, never throws. A word has up to
+   * 16 letters and digits, "-" and "_", and nothing of users can be read from it.
+   */
+  tell(word: string): void;
+  /** Calls `listener` with each word of theirs. */
+  hear(listener: (word: string) => void): void;
+}
+
+/**
+ * Words of processes: a run waits to be claimed; a job does; a run was asked to stop; words may have been missed, so whatever
+ * is followed is to be looked at. Others name what there is news of.
+ */
+export const PEER_WORDS = { runs: "runs", jobs: "jobs", cancel: "cancel", missed: "missed" } as const;
+
 /** Memory changes as they happen: stored first, then seen. */
 export interface MemoryFeed {
-  /** Tells followers in this process that a change of this user's was committed. */
+  /** Tells followers, here and in other processes, that a change of this user's was committed. */
   wake(user: UserId): void;
   /** Yields the user's changes with a number above `after`, each exactly once, in order, without a gap. Ends when `signal` aborts. */
   follow(user: UserId, after: number, signal: AbortSignal): AsyncGenerator<ChangedMemory, void>;
@@ -403,7 +509,7 @@ export class LeaseLost extends Error {
 
 /** Tells who watches a session that it changed. What they are shown is read from the database: nothing is queued for them. */
 export interface SessionFeed {
-  /** Wakes the watchers in this process, after a change was committed. */
+  /** Wakes the watchers, here and in other processes, after a change was committed. */
   announce(user: UserId, sessionId: string): void;
   /** Resolves at the next announcement, after `milliseconds`, or when `signal` aborts; take it before looking, so that none slips in between. */
   next(user: UserId, sessionId: string, milliseconds: number, signal: AbortSignal): Promise<void>;
@@ -430,6 +536,19 @@ export interface ModelServerState {
 /** How a model returns answers in JSON: kept to a schema by its server, or as text that we read. */
 export type StructuredOutput = "STRICT_SCHEMA" | "TEXT";
 
+/** CLOSED: requests are sent. OPEN: the server failed again and again and is left alone for a moment. HALF_OPEN: one request tries it. */
+export type BreakerState = "CLOSED" | "OPEN" | "HALF_OPEN";
+
+export interface BreakerStatus {
+  state: BreakerState;
+  /** Since when requests are sent, or are not. */
+  since: Date;
+  /** From when on a request is sent again, to see; null while all are. */
+  nextTryAt: Date | null;
+  /** What went wrong last; null while CLOSED. */
+  failure: AppError | null;
+}
+
 export interface ModelProbe {
   /** Asks the model server at most every 10 s, and waits at most 2 s. Never throws. */
   look(): Promise<ModelServerState>;
@@ -439,12 +558,20 @@ export interface ModelProbe {
   structuredOutput(model: string): StructuredOutput | null;
   /** The name that rules go by while they answer in place of a model; null while a model does. */
   rules(): string | null;
+  /** Whether requests are sent to the server. */
+  breaker(): BreakerStatus;
 }
 
 export interface DatabaseProbe {
   readonly embedded: boolean;
   /** The version of Postgres. Throws as the stores do. */
   version(): Promise<string>;
+}
+
+/** Where the pieces of replies are kept when not in the database. */
+export interface PieceProbe {
+  /** What is wrong with it; null when it answers. Never throws. */
+  failure(): Promise<AppError | null>;
 }
 
 // ─── What transports call ────────────────────────────────────────────────────
@@ -461,21 +588,38 @@ export interface Runner {
    * extraction, never for a summary. Stops waiting, not the run, when `signal` aborts.
    */
   wait(user: UserId, runId: string, stage: RunStage, signal: AbortSignal): Promise<Run>;
-  /** Stops a run, keeping what was written; a finished one is left as it is. Throws NOT_FOUND. */
+  /**
+   * Stops a run, in whichever process it is, and returns it ended, with what was written; a finished one is left as it is.
+   * Throws NOT_FOUND. One whose process does not answer is taken over when its lease has run out, and returned as it is after 22 s.
+   */
   cancel(user: UserId, runId: string): Promise<Run>;
 }
 
-/** Changes of a session in which more than its store takes part. Made by `keep-sessions.ts`; each throws NOT_FOUND. */
+/** What a user may do to a run beside watching it. Made by `keep-runs.ts`. `key`: the client's own name for the request. */
+export interface RunKeeper {
+  /** As `Runner.cancel`. Throws NOT_FOUND, IDEMPOTENCY_CONFLICT. */
+  cancel(user: UserId, runId: string, key: string | null | undefined): Promise<Run>;
+  /** Stops a run in the background when its client has left and `wanted` that; not while the server is `closing`. Never throws. */
+  clientLeft(user: UserId, runId: string, wanted: OnDisconnect, closing: AbortSignal): void;
+  /** Learns again from a run whose memory update failed; any other is left as it is. Throws NOT_FOUND, IDEMPOTENCY_CONFLICT. */
+  retryMemoryUpdate(user: UserId, runId: string, key: string | null | undefined): Promise<Run>;
+  failedMemoryUpdates: JobStore["failedLearning"];
+}
+
+/**
+ * Changes of a session in which more than its store takes part. Made by `keep-sessions.ts`; each throws NOT_FOUND, and
+ * IDEMPOTENCY_CONFLICT. `key`: the client's own name for the request.
+ */
 export interface SessionKeeper {
   /** Null takes the name away. Throws BAD_USER_INPUT. */
-  rename(user: UserId, sessionId: string, name: string | null): Promise<Session>;
+  rename(user: UserId, sessionId: string, name: string | null, key: string | null | undefined): Promise<Session>;
   /**
    * Brings the summary up to date and waits for it, at most 60 s; with nothing new to sum up no model is asked. Throws what
    * the model call came to, and MODEL_TIMEOUT when the time is up: the work then goes on by itself.
    */
-  summarize(user: UserId, sessionId: string, signal: AbortSignal): Promise<Session>;
+  summarize(user: UserId, sessionId: string, key: string | null | undefined, signal: AbortSignal): Promise<Session>;
   /** Stops the runs under way, then removes the session; see `SessionStore.delete`. */
-  delete(user: UserId, sessionId: string): Promise<void>;
+  delete(user: UserId, sessionId: string, key: string | null | undefined): Promise<void>;
 }
 
 /** How the server is doing. Made by `status.ts`. */
@@ -487,7 +631,52 @@ export interface StatusReader {
   noteRefusal(error: unknown): void;
 }
 
+/** What an erasure came to. */
+export interface Erasure {
+  /** Finds the receipt among those the server keeps; it names nobody. */
+  receiptId: string;
+  erasedAt: Date;
+  /** Rows erased, by table. */
+  counts: { table: string; count: number }[];
+  /** Rows of the user left in all tables, counted afterwards. */
+  remaining: number;
+  /** The runs that are gone. */
+  runIds: string[];
+}
+
+/** All that is stored about a user. */
+export interface UserDataStore {
+  /** The records of an export, in order, all of one moment. */
+  read(user: UserId): Promise<{ kind: RecordKind; row: object }[]>;
+  /**
+   * Stores records for a user who has no session and no memory, all or none; causes no background work. Records of which all are
+   * there already are left as they are. Throws CONFLICT when the user has other data, BAD_USER_INPUT when the records do not
+   * fit each other, BUDGET_EXCEEDED for too many memories.
+   */
+  write(user: UserId, records: UserRecords): Promise<{ imported: number; skipped: number }>;
+  /** The runs that have not ended, of each session the latest first. */
+  active(user: UserId): Promise<string[]>;
+  /** Removes every row of the user, in one transaction, and leaves a receipt. Whoever holds a lease of a run or job of theirs has lost it. */
+  erase(user: UserId): Promise<Erasure>;
+}
+
+/** What users may do with all that is stored about them. Made by `keep-user-data.ts`. */
+export interface UserDataKeeper {
+  /** The pieces of a document, all of one moment. Of a run under way it holds what would be left if the server stopped now. */
+  export(user: UserId): Promise<Iterable<string>>;
+  /** Takes in a parsed document; see `UserDataStore.write`. Throws BAD_USER_INPUT for anything that is none. */
+  import(user: UserId, document: unknown): Promise<{ imported: number; skipped: number }>;
+  /** Stops the user's runs and removes all that is stored about them; the same id may be used anew at once. */
+  erase(user: UserId): Promise<Omit<Erasure, "runIds">>;
+}
+
 /** Everything a transport may call; built by `context.ts`. */
+/** Knows how many requests a user has made. */
+export interface RequestCounter {
+  /** Counts one. Throws RATE_LIMITED for one too many. */
+  count(user: UserId): void;
+}
+
 export interface Services {
   agents: AgentRegistry;
   runner: Runner;
@@ -495,8 +684,11 @@ export interface Services {
   sessions: SessionStore;
   memories: MemoryStore;
   events: EventLog;
+  runKeeper: RunKeeper;
   keeper: SessionKeeper;
   sessionFeed: SessionFeed;
   memoryFeed: MemoryFeed;
   status: StatusReader;
+  userData: UserDataKeeper;
+  rates: RequestCounter;
 }

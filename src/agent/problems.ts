@@ -1,7 +1,7 @@
 /** What may be wrong with a server, each with what to do about it. */
 
 import type { AppError } from "../errors.ts";
-import type { ModelServerState } from "./ports.ts";
+import type { BreakerStatus, ModelServerState } from "./ports.ts";
 import type { ConfiguredModels, ModelRole, ModelStatus, Problem, ServerStatus } from "./status.ts";
 
 /** Work that has waited longer (s) is worth a word. */
@@ -15,18 +15,37 @@ export function databaseProblems(failure: AppError | null): Problem[] {
   return failure ? [errorProblem(failure)] : [];
 }
 
+/** Replies do without Redis. */
+export function pieceProblems(failure: AppError | null): Problem[] {
+  if (!failure) {
+    return [];
+  }
+  const { message, fix } = errorProblem(failure);
+  return [
+    {
+      severity: "WARNING",
+      message: `${message} The pieces of replies go to Postgres meanwhile.`,
+      fix: `${fix} It is then used again by itself.`,
+    },
+  ];
+}
+
 /** What `modelProblems` looks at; `rules` is their name while they answer in place of a model. */
 export interface ModelSituation {
   server: ModelServerState;
+  breaker: BreakerStatus;
   configured: ConfiguredModels;
   models: readonly ModelStatus[];
   rules: string | null;
 }
 
 /** What is wrong with the model server, with the models it has, and with their choice. */
-export function modelProblems({ server, configured, models, rules }: ModelSituation): Problem[] {
+export function modelProblems({ server, breaker, configured, models, rules }: ModelSituation): Problem[] {
   if (rules !== null) {
     return [rulesProblem(server)];
+  }
+  if (breaker.failure) {
+    return [breakerProblem(breaker.failure, breaker), ...embeddingProblems(configured)];
   }
   if (server.failure) {
     return [errorProblem(server.failure), ...embeddingProblems(configured)];
@@ -69,9 +88,9 @@ export function queueProblems({ failed, oldestWaitingSeconds }: ServerStatus["qu
       severity: "ERROR",
       message: `${failed} ${failed === 1 ? "piece" : "pieces"} of background work given up after several tries: memories or summaries are missing.`,
       fix:
-        "The log names the reason (job given up), and so do the runs (memoryUpdate.error). Mend it; summarizeSession writes a summary anew, and facts are " +
-        "extracted anew after: UPDATE recollect_jobs SET state = 'READY', attempt = 0, run_at = now() WHERE state = 'DEAD' AND kind = 'extract-memories' " +
-        "(with npm run sql, or psql on Postgres).",
+        "The log names the reason (job given up), and so do the runs (memoryUpdate.error). Mend it. Then try again: failedMemoryUpdates lists a user's runs, " +
+        "retryMemoryUpdate learns from one again; summarizeSession writes a summary anew. Whose they are: " +
+        "SELECT user_id, kind, run_id, lane FROM recollect_jobs WHERE state = 'DEAD' (with npm run sql, or psql on Postgres).",
     });
   }
   if (oldestWaitingSeconds !== null && oldestWaitingSeconds > LONG_WAIT) {
@@ -105,6 +124,16 @@ function rulesProblem({ failure, address }: ModelServerState): Problem {
     fix: failure
       ? `${errorProblem(failure).fix} It is then used by itself.`
       : `A model server answers at ${address} now: it is used within half a minute, by itself.`,
+  };
+}
+
+/** Says the same as the failure, and that nobody is kept waiting for it. */
+function breakerProblem(failure: AppError, { since, nextTryAt }: BreakerStatus): Problem {
+  const { message, fix } = errorProblem(failure);
+  return {
+    severity: "ERROR",
+    message: `${message} It has failed again and again since ${since.toISOString()}: requests are refused at once, and background work waits.`,
+    fix: `${fix} It is asked again by itself at ${(nextTryAt ?? since).toISOString()}, and every few seconds until it answers.`,
   };
 }
 

@@ -1,19 +1,18 @@
 /** Chooses the memories a reply is given. No model is asked. */
 
-import type { MemoryCandidate, MemoryStore } from "./ports.ts";
+import type { MemoryCandidate, MemoryCandidates } from "./ports.ts";
 import { memoryLine } from "./prompt.ts";
 import { estimateTokens } from "./tokens.ts";
-import type { Recall, RecallItem, UserId } from "./types.ts";
+import type { Recall, RecallItem } from "./types.ts";
 
 /** More than fit into any budget, so that "everything fits" can be seen. */
-const MAX_CANDIDATES = 200;
+export const MAX_CANDIDATES = 200;
 /** When not everything fits, at most this many: a small model does better with few, and a poisoned memory finds less room. */
 const MAX_CHOSEN = 20;
 const MAX_NEAR_MISSES = 5;
 
-/** All active memories when they fit into `budget` tokens; else the pinned ones and those that share words with `text`, best first. */
-export async function recall(user: UserId, text: string, budget: number, memories: MemoryStore): Promise<Recall> {
-  const { candidates, total } = await memories.candidates(user, text, MAX_CANDIDATES);
+/** All active memories when they fit into `budget` tokens; else the pinned ones and those that share words with the message, best first. */
+export function recall({ candidates, total }: MemoryCandidates, budget: number): Recall {
   const items = candidates.map((candidate) => ({ candidate, text: memoryLine(candidate.memory) }));
   const size = items.reduce((sum, item) => sum + estimateTokens(item.text), 0);
   if (total === candidates.length && size <= budget) {

@@ -37,6 +37,12 @@ export function resolve(facts: Fact[], stored: Memory[], saidAt: Date | null = n
   });
 }
 
+/** As many of the resolutions as there is room for: one that adds a memory beside the others needs a place. null: room for all. */
+export function withinRoom(resolutions: Resolution[], room: number | null): Resolution[] {
+  let places = room ?? Number.POSITIVE_INFINITY;
+  return resolutions.filter(({ action }) => action !== "add" || places-- > 0);
+}
+
 function resolveOne(fact: Fact, stored: Memory[], same: Memory | undefined, saidAt: Date | null): Resolution {
   if (fact.quarantined) {
     return { action: "add", fact: withoutSlot(fact) };

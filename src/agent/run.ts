@@ -2,12 +2,26 @@
 
 import { v7 as uuid } from "uuid";
 import { AppError, storable, toFailure } from "../errors.ts";
+import { step } from "../step.ts";
 import type { AgentDefinition, AgentRegistry } from "./agents.ts";
-import type { ChatModel, EventLog, EventWriter, KnowledgeStore, Log, MemoryStore, RunOutcome, RunStore, SessionStore } from "./ports.ts";
+import { hostsIn } from "./links.ts";
+import type {
+  ChatMessage,
+  ChatModel,
+  EventLog,
+  EventWriter,
+  KnowledgeStore,
+  Log,
+  MemoryStore,
+  RunOutcome,
+  RunStore,
+  SessionStore,
+} from "./ports.ts";
 import { LeaseLost } from "./ports.ts";
 import { composePrompt } from "./prompt.ts";
-import { recall } from "./recall.ts";
+import { MAX_CANDIDATES, recall } from "./recall.ts";
 import { ReplyText } from "./reply-text.ts";
+import { estimateUsage } from "./tokens.ts";
 import type { Run, RunEventBody, RunLease, TokenUsage } from "./types.ts";
 
 export interface RunDeps {
@@ -19,6 +33,8 @@ export interface RunDeps {
   events: EventLog;
   model: ChatModel;
   log: Log;
+  /** Where links and images of replies may lead, beside links to what the user has named; see `links.ts`. */
+  allowedLinkHosts: readonly string[];
 }
 
 /** What the end of a run means for others. */
@@ -45,41 +61,75 @@ const PASSAGES = 5;
  */
 export async function carryOut(lease: RunLease, run: Run, message: string, deps: RunDeps, signal: AbortSignal): Promise<RunEnd> {
   const events = deps.events.writer(lease);
-  const reply = new ReplyText(uuid(), events);
+  try {
+    return await carryOutWith(events, lease, run, message, deps, signal);
+  } finally {
+    events.close();
+  }
+}
+
+async function carryOutWith(
+  events: EventWriter,
+  lease: RunLease,
+  run: Run,
+  message: string,
+  deps: RunDeps,
+  signal: AbortSignal,
+): Promise<RunEnd> {
+  const reply = new ReplyText(uuid(), events, deps.allowedLinkHosts);
   let outcome: RunOutcome;
+  let asked: ChatMessage[] = [];
   try {
     const agent = deps.agents.get(run.agentId);
     const prompt = await prepare(run, message, agent, events, deps);
+    reply.allowLinks(hostsIn(prompt.filter(({ role }) => role === "user").map(({ content }) => content)));
+    asked = prompt;
     const answered = await answer(prompt, agent, reply, deps, signal);
+    step("reply-complete");
     outcome = { ...reply.finish(), status: "COMPLETED", ...answered, summarizeEvery: agent.summarizes ? agent.summarizeEvery : null };
   } catch (error) {
     if (error instanceof LeaseLost) {
       throw error;
     }
-    outcome = { ...reply.finish(), ...failed(error, signal, run, deps.log) };
+    const begun = reply.finish();
+    const spent = begun.reply === "" ? {} : { spent: estimateUsage(asked, begun.reply) };
+    outcome = { ...begun, ...spent, ...failed(error, signal, run, deps.log) };
   }
   const queued = await close(lease, outcome, await restOf(events), deps);
   return { answered: outcome.status === "COMPLETED", queued };
 }
 
-/** The events not written yet. When earlier ones could not be written, there is no order left to keep: none. */
-async function restOf(events: EventWriter): Promise<RunEventBody[]> {
+/** The events not written yet; null when earlier ones could not be written, so that nobody knows what readers have been shown. */
+async function restOf(events: EventWriter): Promise<RunEventBody[] | null> {
   try {
     return await events.takeRest();
   } catch (error) {
     if (error instanceof LeaseLost) {
       throw error;
     }
-    return [];
+    return null;
   }
 }
 
+/** What is left to show of a reply, going by what is stored: whoever joins the pieces has to come to the whole. */
+async function unshown({ userId, runId }: RunLease, { reply, messageId }: RunOutcome, deps: RunDeps): Promise<RunEventBody[]> {
+  const run = await deps.runs.get(userId, runId);
+  const stored = run && (await deps.runs.messages(run)).find((message) => message.role === "ASSISTANT");
+  const shown = stored?.content ?? "";
+  if (reply === shown || !reply.startsWith(shown)) {
+    return [];
+  }
+  const content: RunEventBody = { type: "TextMessageContent", messageId, delta: reply.slice(shown.length) };
+  return stored ? [content] : [{ type: "TextMessageStart", messageId }, content];
+}
+
 /** Stores how the run ended. A database that is away for a moment is waited for; what it refuses to hold is replaced by a failure it can. */
-async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[], deps: RunDeps): Promise<boolean> {
+async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[] | null, deps: RunDeps): Promise<boolean> {
   const { runId } = lease;
   for (let attempt = 1; ; attempt++) {
     try {
-      const end = await deps.runs.finish(lease, outcome, rest);
+      const end = await deps.runs.finish(lease, outcome, rest ?? (await unshown(lease, outcome, deps)));
+      step("run-ended");
       deps.events.announce(lease.userId, end?.events ?? []);
       deps.log.info({ runId, status: outcome.status }, "run ended");
       return end?.queued ?? false;
@@ -99,18 +149,20 @@ async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[],
   }
 }
 
-/** Gathers what the reply may use, and says so before the model is asked. */
+/** Gathers what the reply may use, and says so. */
 async function prepare(run: Run, message: string, agent: AgentDefinition, events: EventWriter, deps: RunDeps) {
-  const { userId, sessionId, turn } = run;
-  const [conversation, recalled, passages] = await Promise.all([
-    deps.sessions.conversation(userId, sessionId, turn, agent.historyTurns),
-    run.memory === "ON" && agent.remembers ? recall(userId, message, agent.memoryTokens, deps.memories) : null,
-    deps.knowledge.search(userId, message, PASSAGES),
+  const remembers = run.memory === "ON" && agent.remembers;
+  const [{ conversation, memories }, passages] = await Promise.all([
+    deps.runs.context(run, { turns: agent.historyTurns, memories: remembers ? MAX_CANDIDATES : 0, text: message }),
+    deps.knowledge.search(run.userId, message, PASSAGES),
   ]);
   if (run.lastSequence === 0) {
     events.push({ type: "RunStarted" });
   }
-  await events.append(recalled ? [{ type: "MemoriesRecalled", recall: recalled }] : [], { requestsModel: true });
+  const recalled = remembers ? recall(memories, agent.memoryTokens) : null;
+  if (recalled) {
+    events.push({ type: "MemoriesRecalled", recall: recalled });
+  }
   deps.log.debug(
     {
       runId: run.runId,
@@ -131,7 +183,7 @@ async function answer(
   deps: RunDeps,
   signal: AbortSignal,
 ): Promise<{ usage: TokenUsage; model: string }> {
-  for await (const part of deps.model.stream({ model: agent.model, messages }, signal)) {
+  for await (const part of deps.model.stream({ model: agent.model, messages, purpose: "reply" }, signal)) {
     switch (part.type) {
       case "text-delta":
         reply.addText(part.delta);

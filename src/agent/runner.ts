@@ -2,16 +2,19 @@
 
 import { v7 as uuid } from "uuid";
 import { AppError } from "../errors.ts";
+import { step } from "../step.ts";
 import type { AgentDefinition } from "./agents.ts";
 import { worthExtracting } from "./gate.ts";
 import { requestFingerprint } from "./input.ts";
-import { LeaseLost, type Runner } from "./ports.ts";
+import { LeaseLost, PEER_WORDS, type Peers, type Runner } from "./ports.ts";
 import { carryOut, type RunDeps, type StopReason } from "./run.ts";
+import { takingTurns } from "./taking-turns.ts";
 import { isTerminal, type Run, type RunLease, type RunRequest, type RunStage, type UserId } from "./types.ts";
 
 export interface RunnerOptions {
   /** True when no other process can have the database: every lease found at the start is of a dead one. */
   alone: boolean;
+  peers: Peers;
   /** Called when a run has ended: its jobs may be claimed. `answered`: a model has written its reply. */
   onEnded: (answered: boolean) => void;
 }
@@ -21,6 +24,8 @@ const CLAIM_INTERVAL = 1_000;
 const LEASE_INTERVAL = 4_000;
 /** How long `waitFor: MEMORY` waits for an extraction (ms). */
 const MEMORY_DEADLINE = 60_000;
+/** How long `cancel` waits for the process that has the run (ms): longer than a dead one's lease takes to run out and be found. */
+const CANCEL_DEADLINE = 22_000;
 
 export class ProcessRunner implements Runner {
   readonly #deps: RunDeps;
@@ -30,8 +35,14 @@ export class ProcessRunner implements Runner {
   readonly #executing = new Map<string, { lease: RunLease; controller: AbortController; ended: Promise<void> }>();
   #timers: NodeJS.Timeout[] = [];
   #stopping = false;
-  #claiming: Promise<void> | null = null;
-  #claimAgain = false;
+  readonly #claimQueued = takingTurns(
+    () => this.#claimAll(),
+    (error) => this.#report(error),
+  );
+  readonly #keepLeases = takingTurns(
+    () => this.#renewLeases(),
+    (error) => this.#report(error),
+  );
 
   constructor(deps: RunDeps, options: RunnerOptions) {
     this.#deps = deps;
@@ -40,6 +51,7 @@ export class ProcessRunner implements Runner {
 
   async start(): Promise<void> {
     await this.#reap(this.#options.alone).catch((error: unknown) => this.#report(error));
+    this.#options.peers.hear((word) => this.#hear(word));
     this.#timers = [
       setInterval(() => void this.#claimQueued(), CLAIM_INTERVAL),
       setInterval(() => void this.#keepLeases(), LEASE_INTERVAL),
@@ -62,6 +74,7 @@ export class ProcessRunner implements Runner {
       fingerprint: requestFingerprint(request),
       extract: skipped === null,
     });
+    step("run-accepted");
     this.#deps.log.debug({ runId: run.runId, sessionId: run.sessionId, created, extract: skipped ?? "yes" }, "run accepted");
     this.#deps.events.announce(request.userId, events);
     if (lease) {
@@ -95,14 +108,18 @@ export class ProcessRunner implements Runner {
       throw runNotFound();
     }
     this.#deps.events.announce(user, asked.events);
-    if (!isTerminal(asked.run.status)) {
-      const executing = this.#executing.get(key(user, runId));
-      executing?.controller.abort("cancelled" satisfies StopReason);
-      await executing?.ended;
-      return (await this.#deps.runs.get(user, runId)) ?? asked.run;
+    if (isTerminal(asked.run.status)) {
+      void this.#claimQueued();
+      return asked.run;
     }
-    void this.#claimQueued();
-    return asked.run;
+    const executing = this.#executing.get(key(user, runId));
+    if (executing) {
+      executing.controller.abort("cancelled" satisfies StopReason);
+      await executing.ended;
+    } else {
+      await this.#stoppedElsewhere(asked.run);
+    }
+    return (await this.#deps.runs.get(user, runId)) ?? asked.run;
   }
 
   /** Takes no more runs, lets those under way end for `patience` ms, then interrupts them. */
@@ -111,7 +128,7 @@ export class ProcessRunner implements Runner {
     for (const timer of this.#timers) {
       clearInterval(timer);
     }
-    await this.#claiming;
+    await this.#claimQueued();
     const ended = Promise.all([...this.#executing.values()].map((executing) => executing.ended));
     const timer = setTimeout(() => {
       for (const { controller } of this.#executing.values()) {
@@ -121,6 +138,23 @@ export class ProcessRunner implements Runner {
     await ended;
     clearTimeout(timer);
     this.#closing.abort();
+  }
+
+  /** Waits until another process has ended a run that was asked to stop. */
+  async #stoppedElsewhere(run: Run): Promise<void> {
+    this.#options.peers.tell(PEER_WORDS.cancel);
+    const patience = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(CANCEL_DEADLINE)]);
+    for await (const _ of this.#deps.events.follow(run.userId, run.runId, run.lastSequence, "REPLY", patience)) {
+      // Only the end matters.
+    }
+  }
+
+  #hear(word: string): void {
+    if (word === PEER_WORDS.cancel) {
+      void this.#keepLeases();
+    } else if (word === PEER_WORDS.runs) {
+      void this.#claimQueued();
+    }
   }
 
   #execute(lease: RunLease, run: Run, message: string): void {
@@ -142,8 +176,8 @@ export class ProcessRunner implements Runner {
         this.#executing.delete(name);
         this.#options.onEnded(end?.answered ?? false);
         // Without an end there is no telling what waits.
-        if (!this.#stopping && (end?.queued ?? true)) {
-          void this.#claimQueued();
+        if (end?.queued ?? true) {
+          this.#claimNext();
         }
       });
     this.#executing.set(name, { lease, controller, ended });
@@ -161,28 +195,26 @@ export class ProcessRunner implements Runner {
     void this.#claimQueued();
   }
 
-  /** One at a time; a call while another is at work makes that one look once more. */
-  #claimQueued(): Promise<void> {
-    this.#claimAgain = true;
-    this.#claiming ??= this.#claimAll()
-      .catch((error: unknown) => this.#report(error))
-      .finally(() => {
-        this.#claiming = null;
-      });
-    return this.#claiming;
+  /** A queued run may begin: here, or elsewhere when this process stops. */
+  #claimNext(): void {
+    if (this.#stopping) {
+      this.#options.peers.tell(PEER_WORDS.runs);
+    } else {
+      void this.#claimQueued();
+    }
   }
 
   async #claimAll(): Promise<void> {
-    while (this.#claimAgain && !this.#stopping) {
-      this.#claimAgain = false;
+    while (!this.#stopping) {
       const lease = await this.#deps.runs.claim();
-      if (lease) {
-        const { run, message, cancelRequested } = await this.#deps.runs.input(lease);
-        this.#execute(lease, run, message.content);
-        if (cancelRequested) {
-          this.#executing.get(key(lease.userId, lease.runId))?.controller.abort("cancelled" satisfies StopReason);
-        }
-        this.#claimAgain = true;
+      if (!lease) {
+        return;
+      }
+      step("run-claimed");
+      const { run, message, cancelRequested } = await this.#deps.runs.input(lease);
+      this.#execute(lease, run, message.content);
+      if (cancelRequested) {
+        this.#executing.get(key(lease.userId, lease.runId))?.controller.abort("cancelled" satisfies StopReason);
       }
     }
   }
@@ -195,29 +227,30 @@ export class ProcessRunner implements Runner {
     return run;
   }
 
-  async #keepLeases(): Promise<void> {
+  /** Renews the leases of the runs under way, and stops those that were asked to. */
+  async #renewLeases(): Promise<void> {
     if (this.#executing.size === 0) {
       return;
     }
-    const held = [...this.#executing.entries()];
-    try {
-      const alive = await this.#deps.runs.heartbeat(held.map(([, { lease }]) => lease.runId));
-      const asked = new Set(alive.filter((run) => run.cancelRequested).map((run) => run.runId));
-      for (const [, { lease, controller }] of held) {
-        if (asked.has(lease.runId)) {
-          controller.abort("cancelled" satisfies StopReason);
-        }
+    const held = [...this.#executing.values()];
+    const alive = await this.#deps.runs.heartbeat(held.map(({ lease }) => lease.runId));
+    const asked = new Set(alive.filter((run) => run.cancelRequested).map((run) => run.runId));
+    for (const { lease, controller } of held) {
+      if (asked.has(lease.runId)) {
+        controller.abort("cancelled" satisfies StopReason);
       }
-    } catch (error) {
-      this.#report(error);
     }
   }
 
   async #reap(everyLease: boolean): Promise<void> {
-    for (const { userId, events } of await this.#deps.runs.reap(everyLease)) {
+    const ended = await this.#deps.runs.reap(everyLease);
+    for (const { userId, events } of ended) {
       this.#deps.events.announce(userId, events);
     }
-    this.#options.onEnded(false);
+    if (ended.length > 0) {
+      this.#options.onEnded(false);
+      this.#claimNext();
+    }
   }
 
   #report(error: unknown): void {

@@ -4,8 +4,25 @@ import { AppError } from "../errors.ts";
 import { MAX_MEMORIES } from "./add-memories.ts";
 import type { AgentDefinition } from "./agents.ts";
 import { MAX_ID_BYTES, MAX_MEMORY_LENGTH, MAX_MESSAGE_BYTES } from "./input.ts";
-import type { DatabaseProbe, JobStore, ModelProbe, ModelServerState, StatusReader, StructuredOutput } from "./ports.ts";
-import { databaseProblems, memoryModelProblems, modelProblems, queueProblems, userProblems, worstFirst } from "./problems.ts";
+import type {
+  BreakerStatus,
+  DatabaseProbe,
+  JobStore,
+  ModelProbe,
+  ModelServerState,
+  PieceProbe,
+  StatusReader,
+  StructuredOutput,
+} from "./ports.ts";
+import {
+  databaseProblems,
+  memoryModelProblems,
+  modelProblems,
+  pieceProblems,
+  queueProblems,
+  userProblems,
+  worstFirst,
+} from "./problems.ts";
 
 export type ModelRole = "CHAT" | "MEMORY" | "SUMMARY" | "EMBEDDING";
 export type Severity = "ERROR" | "WARNING";
@@ -34,6 +51,7 @@ export interface ServerStatus {
   version: string;
   authentication: boolean;
   models: ModelStatus[];
+  modelBreaker: Omit<BreakerStatus, "failure">;
   database: { embedded: boolean; available: boolean; version: string | null; vectorSearch: boolean };
   queue: { waiting: number; running: number; failed: number; oldestWaitingSeconds: number | null };
   limits: { messageBytes: number; memoryLength: number; idBytes: number; batchSize: number };
@@ -44,9 +62,13 @@ export type ConfiguredModels = Record<ModelRole, string | null>;
 
 export interface StatusDeps {
   version: string;
+  /** Whether requests need a token. */
+  authentication: boolean;
   models: ConfiguredModels;
   modelServer: ModelProbe;
   database: DatabaseProbe;
+  /** Null: the database has the pieces of replies as well. */
+  pieces: PieceProbe | null;
   jobs: Pick<JobStore, "counts">;
   /** Whether the memory model finds a fact in a plain sentence; asked once per model. Throws what `ChatModel.answer` throws. */
   tryMemoryModel: (signal: AbortSignal) => Promise<boolean>;
@@ -65,25 +87,33 @@ export function createStatusReader(deps: StatusDeps): StatusReader {
 
   return {
     async read() {
-      const [server, database, queue] = await Promise.all([deps.modelServer.look(), lookAtDatabase(deps.database), lookAtQueue(deps.jobs)]);
+      const [server, database, queue, piecesFailure] = await Promise.all([
+        deps.modelServer.look(),
+        lookAtDatabase(deps.database),
+        lookAtQueue(deps.jobs),
+        deps.pieces?.failure() ?? null,
+      ]);
       const memory = modelStatuses(server, deps).find(({ role }) => role === "MEMORY")?.model ?? null;
       const rules = deps.modelServer.rules();
       const capable =
         rules === null && memory !== null && server.listed !== null ? await memoryModel.outcome(memory, server.checkedAt) : null;
+      const breaker = deps.modelServer.breaker();
       // Read again: the try has shown how the model answers, listed or not.
       const models = modelStatuses(server, deps);
       const recent = refusal && Date.now() - refusal.at.getTime() < REFUSAL_MEMORY ? refusal : null;
       return {
         problems: worstFirst([
           ...databaseProblems(database.failure),
-          ...modelProblems({ server, configured: deps.models, models, rules }),
+          ...pieceProblems(piecesFailure),
+          ...modelProblems({ server, breaker, configured: deps.models, models, rules }),
           ...(capable === false && memory !== null ? memoryModelProblems(memory) : []),
           ...queueProblems(queue),
           ...userProblems(recent),
         ]),
         version: deps.version,
-        authentication: false,
+        authentication: deps.authentication,
         models,
+        modelBreaker: { state: breaker.state, since: breaker.since, nextTryAt: breaker.nextTryAt },
         database: database.status,
         queue,
         limits: {

@@ -1,5 +1,6 @@
 /** The job that keeps a session's summary up to date, a few turns at a time. */
 
+import { step } from "../step.ts";
 import type { ChatModel, JobStore, Log, SessionFeed, SessionStore } from "./ports.ts";
 import { summarizeTurns } from "./summarize.ts";
 import type { JobLease } from "./types.ts";
@@ -31,8 +32,15 @@ export async function sumUpSession(job: JobLease, deps: SumUpDeps, signal: Abort
     deps.model,
     signal,
   );
+  step("summary-written");
   const coveredTurn = Math.ceil(last.sequence / 2);
-  const saved = await deps.sessions.saveSummary(job, sessionId, { summary, topics, updatedAt: new Date().toISOString(), coveredTurn });
+  const saved = await deps.sessions.saveSummary(
+    job,
+    sessionId,
+    { summary, topics, updatedAt: new Date().toISOString(), coveredTurn },
+    usage,
+  );
+  step("summary-stored");
   if (!saved) {
     // The session was deleted meanwhile, or another process has the job.
     return;

@@ -35,7 +35,13 @@ export interface TurnSummary {
 
 /** Asks the model once. Throws what `ChatModel.answer` throws, and MODEL_BAD_RESPONSE for an empty summary, so that none takes the place of a good one. */
 export async function summarizeTurns(input: SummaryInput, chat: ChatModel, signal: AbortSignal): Promise<TurnSummary> {
-  const answer = await chat.answer({ model: input.model, messages: summaryMessages(input) }, SUMMARY_SCHEMA, signal);
+  const last = input.messages.at(-1);
+  const job = last && { since: last.createdAt, userId: last.userId };
+  const answer = await chat.answer(
+    { model: input.model, messages: summaryMessages(input), purpose: "summary", ...(job && { job }) },
+    SUMMARY_SCHEMA,
+    signal,
+  );
   const { summary, topics } = read(answer.value);
   if (!/[\p{L}\p{N}]/u.test(summary)) {
     throw new AppError(

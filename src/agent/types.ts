@@ -88,6 +88,18 @@ export interface RunRequest {
   onBusy: OnBusy;
 }
 
+/** What becomes of a run whose client leaves before it has the answer. */
+export type OnDisconnect = "CONTINUE" | "CANCEL";
+
+/** Names a request that writes, so that it is carried out once however often it is sent. Made by `requestKey` in `input.ts`. */
+export interface RequestKey {
+  /** The client's name for it, unique for the user. */
+  key: string;
+  operation: string;
+  /** Hash of what it asks for: the same key with another operation or hash is a conflict. */
+  fingerprint: string;
+}
+
 export interface Run {
   userId: UserId;
   runId: string;

@@ -1,10 +1,6 @@
-import { userId } from "../agent/input.ts";
 import type { Services } from "../agent/ports.ts";
 import type { UserId } from "../agent/types.ts";
-import { badInput } from "../errors.ts";
-
-/** Who is calling. `anonymous`: this server asks for no tokens and listens to its own machine only. */
-export type Identity = { kind: "anonymous" };
+import { actingUser as chosenUser, type Identity } from "../identity/identity.ts";
 
 /** What every resolver is given. One per HTTP request, or per operation over WebSocket. */
 export interface RequestContext {
@@ -14,25 +10,39 @@ export interface RequestContext {
   operationId: string | null;
   /** Aborts when nobody waits for the answer any more. */
   signal: AbortSignal;
+  /** Aborts when the server begins to close: whoever leaves after that was sent away. */
+  closing: AbortSignal;
 }
 
-/** The user to act for: the one asked for, once the caller may act for them. Never everyone. Throws BAD_USER_INPUT. */
-export function actingUser(
-  { identity, services }: Pick<RequestContext, "identity" | "services">,
-  requested: string | null | undefined,
-): UserId {
-  switch (identity.kind) {
-    case "anonymous":
-      if (requested == null) {
-        const refusal = badInput(
-          "userId",
-          "is missing. Send the userId argument: this server asks for no tokens, so it cannot know who you are.",
-        );
-        services.status.noteRefusal(refusal);
-        throw refusal;
-      }
-      return userId(requested);
-    default:
-      return identity.kind satisfies never;
+/**
+ * The user to act for, as `actingUser` of `identity/identity.ts` decides; what it throws is noted for whoever runs the server. Counts as
+ * one of the user's requests: throws RATE_LIMITED for one too many.
+ */
+export function actingUser(context: Pick<RequestContext, "identity" | "services">, requested: string | null | undefined): UserId {
+  const user = decide(context, requested);
+  if (!counted.delete(context)) {
+    context.services.rates.count(user);
+  }
+  return user;
+}
+
+/** Operations that count already, of whose fields the first is free. */
+const counted = new WeakSet<object>();
+
+/** Counts an operation of a user's token, which may act for nobody at all and still take time. Throws RATE_LIMITED. */
+export function countOperation(context: RequestContext): void {
+  const { identity, services } = context;
+  if (identity.kind === "user") {
+    services.rates.count(identity.userId);
+    counted.add(context);
+  }
+}
+
+function decide({ identity, services }: Pick<RequestContext, "identity" | "services">, requested: string | null | undefined): UserId {
+  try {
+    return chosenUser(identity, requested);
+  } catch (error) {
+    services.status.noteRefusal(error);
+    throw error;
   }
 }

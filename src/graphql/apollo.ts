@@ -5,32 +5,36 @@ import {
   ApolloServerPluginSchemaReportingDisabled,
   ApolloServerPluginUsageReportingDisabled,
 } from "@apollo/server/plugin/disabled";
-import { GraphQLError, type GraphQLSchema } from "graphql";
+import { type DocumentNode, GraphQLError, Kind } from "graphql";
 import { AppError } from "../errors.ts";
-import { allowMethods, MAX_OPERATION_TOKENS, readJson } from "../http.ts";
+import { allowMethods, readJson } from "../http.ts";
 import type { Logger } from "../logger.ts";
-import type { RequestContext } from "./acting-user.ts";
-import { maskError } from "./errors.ts";
+import { countOperation, type RequestContext } from "./acting-user.ts";
+import { type Masking, maskError } from "./errors.ts";
+import type { KnownDocuments } from "./known-documents.ts";
 
 /** GraphQL over HTTP. The caller stops it. */
-export async function startApollo(schema: GraphQLSchema, log: Logger): Promise<ApolloServer<RequestContext>> {
+export async function startApollo(documents: KnownDocuments, masking: Masking & { log: Logger }): Promise<ApolloServer<RequestContext>> {
   const apollo = new ApolloServer<RequestContext>({
-    schema,
-    formatError: (_formatted, error) => maskError(error, log),
-    parseOptions: { maxTokens: MAX_OPERATION_TOKENS },
+    schema: documents.schema,
+    formatError: (_formatted, error) => maskError(error, masking),
+    // Documents are read and kept by `readOnce`, which knows whether introspection is allowed.
+    documentStore: null,
     introspection: true,
     includeStacktraceInErrorResponses: false,
     csrfPrevention: true,
     persistedQueries: false,
     stopOnTerminationSignals: false,
-    logger: log,
+    logger: masking.log,
     plugins: [
+      readOnce(documents, masking),
       ApolloServerPluginLandingPageDisabled(),
       // Both would send operations to a third party if the environment held the vendor's key.
       ApolloServerPluginUsageReportingDisabled(),
       ApolloServerPluginSchemaReportingDisabled(),
       refuseSubscriptions,
       answerJsonWithOk,
+      sayWhenToComeBack,
     ],
   });
   await apollo.start();
@@ -46,6 +50,7 @@ export async function handleGraphQL(
   context: RequestContext,
 ): Promise<void> {
   allowMethods(request, "GET", "POST");
+  countOperation(context);
   const method = request.method ?? "";
   const body = method === "POST" ? await readJson(request) : undefined;
   const httpGraphQLRequest = { method, headers: headerMap(request), search: url.search, body };
@@ -75,6 +80,35 @@ function headerMap(request: IncomingMessage): HeaderMap {
   return headers;
 }
 
+/**
+ * Has a document read as it is over WebSocket: one that is given before Apollo looks for it, Apollo neither parses nor validates. In place
+ * of a document that is refused it gets an empty one, and the answer is made here.
+ */
+function readOnce(documents: KnownDocuments, masking: Masking): ApolloServerPlugin<RequestContext> {
+  return {
+    async requestDidStart() {
+      let refused: readonly GraphQLError[] = [];
+      return {
+        async didResolveSource(given) {
+          const { operationName, variables } = given.request;
+          const document = documents.read({ query: given.source, operationName, variables });
+          refused = "kind" in document ? [] : document;
+          Object.assign(given, { document: "kind" in document ? document : NO_DOCUMENT });
+        },
+        async responseForOperation() {
+          if (refused.length === 0) {
+            return null;
+          }
+          const http = { status: 400, headers: new HeaderMap() };
+          return { http, body: { kind: "single", singleResult: { errors: refused.map((error) => maskError(error, masking)) } } };
+        },
+      };
+    },
+  };
+}
+
+const NO_DOCUMENT: DocumentNode = { kind: Kind.DOCUMENT, definitions: [] };
+
 /** Executed as a query, a subscription would be a field without a value: an error that explains nothing. */
 const refuseSubscriptions: ApolloServerPlugin<RequestContext> = {
   async requestDidStart() {
@@ -84,6 +118,21 @@ const refuseSubscriptions: ApolloServerPlugin<RequestContext> = {
           const message = "Subscriptions are served over WebSocket, at the same address, with the protocol graphql-transport-ws.";
           const originalError = new AppError("BAD_USER_INPUT", message);
           throw new GraphQLError(message, { originalError, extensions: { http: { status: 400 } } });
+        }
+      },
+    };
+  },
+};
+
+/** Tells clients that look at headers alone, too. */
+const sayWhenToComeBack: ApolloServerPlugin<RequestContext> = {
+  async requestDidStart() {
+    return {
+      async willSendResponse({ response: { http, body } }) {
+        const errors = body.kind === "single" ? (body.singleResult.errors ?? []) : [];
+        const waits = errors.map(({ extensions }) => extensions?.retryAfterSeconds).filter((wait) => typeof wait === "number");
+        if (waits.length > 0) {
+          http.headers.set("retry-after", String(Math.max(...waits)));
         }
       },
     };

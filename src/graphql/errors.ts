@@ -7,15 +7,25 @@ import { type Report, reportFailure } from "../report-failure.ts";
 const MAX_QUOTED = 100;
 const MAX_COMPLAINT = 400;
 
+export interface Masking {
+  log: Pick<Logger, "debug" | "error">;
+  /** Whether a complaint may name parts of the schema that the request did not. */
+  hints: boolean;
+}
+
 /**
  * What a client is told about any error of an operation, on HTTP and WebSocket alike: our own failures with code and
  * remedy, GraphQL's complaints about the request as BAD_USER_INPUT, everything else as INTERNAL with the id under which
  * it was logged. Never a stack, never the text of an unexpected error.
  */
-export function maskError(error: unknown, log: Pick<Logger, "debug" | "error">): GraphQLFormattedError {
+export function maskError(error: unknown, { log, hints }: Masking): GraphQLFormattedError {
   const place = error instanceof GraphQLError ? placeOf(error) : {};
   if (error instanceof GraphQLError && isRequestFault(error)) {
-    return { message: shorten(error.message), ...place, extensions: { code: "BAD_USER_INPUT", retryable: false } };
+    return {
+      message: shorten(hints ? error.message : withoutHint(error.message)),
+      ...place,
+      extensions: { code: "BAD_USER_INPUT", retryable: false },
+    };
   }
   return { ...formatReport(reportFailure(rootOf(error), log)), ...place };
 }
@@ -24,6 +34,11 @@ export function maskError(error: unknown, log: Pick<Logger, "debug" | "error">):
 export function formatReport({ failure, ...details }: Report): GraphQLFormattedError {
   const { code, message, retryable, errorId } = failure;
   return { message, extensions: { code, retryable, ...(errorId !== null && { errorId }), ...details } };
+}
+
+/** GraphQL ends a complaint about an unknown name with those of the schema that are like it. */
+function withoutHint(message: string): string {
+  return message.replace(/ Did you mean .+\?$/s, "");
 }
 
 /** Where in the document and in the answer it happened. */

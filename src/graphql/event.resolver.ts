@@ -18,7 +18,7 @@ import {
   TextMessageStartType,
   type UserRunEvent,
 } from "./event.types.ts";
-import { untilReturned } from "./follow.ts";
+import { untilReturned, whenReturned } from "./follow.ts";
 import { MemoryChangeType } from "./memory.types.ts";
 import type { UserRecall } from "./recall.resolver.ts";
 import { RecallType } from "./recall.types.ts";
@@ -46,7 +46,7 @@ export class EventResolver {
   @Subscription(() => RunEventType, {
     subscribe: ({ args, context, info }: SubscribeData<{ input: RunAgentInput; until: FollowUntil }>) => followNewRun(args, context, info),
     description:
-      "Send a message and watch the reply being written. Ends by itself. A reconnect shows the same run from its first event: drop those whose `sequence` you have seen. Leaving does not stop the run.",
+      "Send a message and watch the reply being written. Ends by itself. A reconnect shows the same run from its first event: drop those whose `sequence` you have seen. Leaving does not stop the run, unless `onDisconnect` says so.",
   })
   runAgent(
     @Root() event: UserRunEvent,
@@ -76,8 +76,11 @@ async function followNewRun(
   context: RequestContext,
   info: GraphQLResolveInfo,
 ): Promise<AsyncIterableIterator<UserRunEvent>> {
-  const { userId, runId } = await context.services.runner.submit(runRequest(input, context, info));
-  return follow(context.services, userId, runId, 0, until);
+  const { runner, runKeeper } = context.services;
+  const { userId, runId } = await runner.submit(runRequest(input, context, info));
+  const events = follow(context.services, userId, runId, 0, until);
+  // Heard also from a client that has gone before the first event. Of a run that has ended there is nothing to stop.
+  return whenReturned(events, () => runKeeper.clientLeft(userId, runId, input.onDisconnect, context.closing));
 }
 
 async function followStoredRun(args: RunEventsArgs, context: RequestContext): Promise<AsyncIterableIterator<UserRunEvent>> {

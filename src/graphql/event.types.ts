@@ -162,7 +162,7 @@ export class MemoryUpdateType {
 
 @ObjectType("MemoryUpdateFailed", {
   implements: RunEventType,
-  description: "Learning from the message failed. The reply is not affected.",
+  description: "Learning from the message failed. The reply is not affected; `retryMemoryUpdate` tries again.",
 })
 export class MemoryUpdateFailedType {
   @Field(() => FailureType, { description: "What went wrong, and what to do." })

@@ -14,8 +14,10 @@ export const ErrorCodeEnum = defineEnum<ErrorCode>(
     IDEMPOTENCY_CONFLICT: "The idempotency key was used before with other arguments.",
     PAYLOAD_TOO_LARGE: "The request is larger than this server takes.",
     CANCELLED: "Someone stopped it before it was done.",
-    RATE_LIMITED: "Too many requests; `extensions.retryAfterSeconds` says when to come back.",
-    BUDGET_EXCEEDED: "The tokens allowed for today are spent; `extensions.retryAfterSeconds` says when to come back.",
+    RATE_LIMITED:
+      "Too many requests, runs or operations at a time; `extensions.retryAfterSeconds` says when to come back, `extensions.limit` what the most is.",
+    BUDGET_EXCEEDED:
+      "What a user may use up is used up: the tokens of today (`extensions.retryAfterSeconds` says when to come back), or the room for memories.",
     MODEL_UNAVAILABLE: "The model server cannot be reached, or has no such model.",
     MODEL_BAD_RESPONSE: "The model server's answer was cut off or made no sense.",
     MODEL_TIMEOUT: "The model server took too long.",

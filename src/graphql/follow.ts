@@ -18,3 +18,17 @@ export function untilReturned<T>(start: (signal: AbortSignal) => AsyncGenerator<
     },
   };
 }
+
+/** The same events; `left` is called when their reader leaves before the end. */
+export function whenReturned<T>(events: AsyncIterableIterator<T, void>, left: () => void): AsyncIterableIterator<T, void> {
+  return {
+    next: () => events.next(),
+    async return() {
+      left();
+      return events.return?.() ?? { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}

@@ -1,6 +1,6 @@
 import { Arg, Ctx, ID, Int, Mutation, Resolver, Root, Subscription } from "type-graphql";
 import { addMemories, addMemory } from "../agent/add-memories.ts";
-import { deleteMemory, type EditedMemory, updateMemory } from "../agent/edit-memories.ts";
+import { clearMemories, deleteMemory, type EditedMemory, updateMemory } from "../agent/edit-memories.ts";
 import { checkId } from "../agent/input.ts";
 import type { ChangedMemory } from "../agent/ports.ts";
 import type { Memory } from "../agent/types.ts";
@@ -38,7 +38,7 @@ export class MemoryChangeResolver {
     @Arg("input", () => AddMemoriesInput, { description: "What to remember." }) input: AddMemoriesInput,
     @Ctx() context: RequestContext,
   ): Promise<{ changes: ChangedMemory[] }> {
-    return { changes: await addMemories(actingUser(context, input.userId), input.memories, context.services.memories) };
+    return { changes: await addMemories(actingUser(context, input.userId), input, context.services.memories) };
   }
 
   @Mutation(() => MemoryPayloadType, {
@@ -68,7 +68,7 @@ export class MemoryChangeResolver {
     @Arg("input", () => ClearMemoriesInput, { description: "Whose memories." }) input: ClearMemoriesInput,
     @Ctx() context: RequestContext,
   ): Promise<ClearMemoriesPayloadType> {
-    return { clearedCount: await context.services.memories.clear(actingUser(context, input.userId)) };
+    return { clearedCount: await clearMemories(actingUser(context, input.userId), input, context.services.memories) };
   }
 
   @Subscription(() => MemoryChangeType, {

@@ -3,6 +3,7 @@ import { checkText } from "../agent/input.ts";
 import type { MemoryFilter } from "../agent/ports.ts";
 import { normalizeTopic } from "../agent/topics.ts";
 import type { MemoryKind, MemoryOrigin, MemoryStatus } from "../agent/types.ts";
+import { badInput } from "../errors.ts";
 import { MemoryKindEnum, MemoryOriginEnum, MemoryStatusEnum, TopicsMatchEnum } from "./memory.enums.ts";
 import { DateTime } from "./scalars.ts";
 
@@ -49,6 +50,9 @@ export class MemoryFilterInput {
   createdBefore?: Date | null;
 }
 
+/** The most topics to look for at a time. */
+const MAX_FILTER_TOPICS = 100;
+
 /** A checked filter: active memories, unless it names other states. Throws BAD_USER_INPUT for text no memory can have. */
 export function memoryFilter(filter: MemoryFilterInput | null | undefined): MemoryFilter {
   if (!filter) {
@@ -56,6 +60,9 @@ export function memoryFilter(filter: MemoryFilterInput | null | undefined): Memo
   }
   for (const field of ["text", "agentId", "sessionId"] as const) {
     checkText(filter[field] ?? "", `filter.${field}`);
+  }
+  if ((filter.topics?.length ?? 0) > MAX_FILTER_TOPICS) {
+    throw badInput("filter.topics", `has more than ${MAX_FILTER_TOPICS} topics. Send fewer.`);
   }
   return { ...filter, topics: filter.topics?.map((topic) => normalizeTopic(checkText(topic, "filter.topics"))) };
 }
@@ -76,6 +83,9 @@ export class AddMemoryInput {
 
   @Field(() => DateTime, { nullable: true, description: "When to stop using it by itself; leave out for never." })
   expiresAt?: Date | null;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }
 
 @InputType("NewMemoryInput", { description: "One memory of several." })
@@ -100,6 +110,9 @@ export class AddMemoriesInput {
 
   @Field(() => [NewMemoryInput], { description: "The memories, 1 to 100." })
   memories!: NewMemoryInput[];
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }
 
 @InputType("UpdateMemoryInput", { description: "What to change about a memory. Fields left out stay as they are." })
@@ -127,6 +140,9 @@ export class UpdateMemoryInput {
 
   @Field(() => DateTime, { nullable: true, description: "When to stop using it by itself; null for never." })
   expiresAt?: Date | null;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }
 
 @InputType("DeleteMemoryInput", { description: "Which memory to delete." })
@@ -139,10 +155,16 @@ export class DeleteMemoryInput {
 
   @Field(() => Int, { nullable: true, description: "The version you saw; when it has changed since, CONFLICT." })
   expectedVersion?: number | null;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }
 
 @InputType("ClearMemoriesInput", { description: "Whose memories to clear." })
 export class ClearMemoriesInput {
   @Field(() => ID, { nullable: true, description: "Whose memories; leave out for your own." })
   userId?: string | null;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }

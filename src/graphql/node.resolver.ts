@@ -3,6 +3,7 @@ import { Arg, Ctx, FieldResolver, ID, Info, Query, Resolver, Root } from "type-g
 import type { AgentDefinition } from "../agent/agents.ts";
 import type { Services } from "../agent/ports.ts";
 import type { Memory, MemoryChange, Message, Run, Session, UserId } from "../agent/types.ts";
+import { mayActFor } from "../identity/identity.ts";
 import { actingUser, type RequestContext } from "./acting-user.ts";
 import type { ChangeView } from "./changes.ts";
 import { decodeId, encodeId } from "./ids.ts";
@@ -67,7 +68,8 @@ export class NodeResolver {
   ): Promise<NodeValue | null> {
     const key = decodeId(id);
     const loader = key && LOADERS.get(key.type);
-    const found = loader && (await loader.load(context.services, loader.shared ? NOBODY : actingUser(context, key.userId), key.keys));
+    const allowed = loader && (loader.shared || mayActFor(context.identity, key.userId));
+    const found = allowed && (await loader.load(context.services, loader.shared ? NOBODY : actingUser(context, key.userId), key.keys));
     return key && found ? { ...found, __typename: key.type } : null;
   }
 

@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import { readExampleVariables, readOperations } from "./operations.ts";
+import { SEND_TOKEN, TOKEN_FORM } from "./playground-token.ts";
 
 const TITLE = "Recollect";
 /** Of 9 MB it makes 1.9 in a fifth of a second; higher levels take seconds for little. */
@@ -20,12 +21,12 @@ export function wantsPlayground({ method, headers: { accept = "" } }: IncomingMe
   return method === "GET" && accept.includes("text/html") && !/application\/(graphql-response\+)?json/.test(accept);
 }
 
-/** Nothing is loaded before the first visitor, and nothing is made twice. */
-export function createPlayground(): Playground {
+/** `asksForToken`: the page asks its visitor for one. Nothing is loaded before the first visitor, and nothing is made twice. */
+export function createPlayground({ asksForToken }: { asksForToken: boolean }): Playground {
   let page: Promise<Page> | undefined;
   return {
     async serve(request, response) {
-      page ??= renderPage().catch((error: unknown) => {
+      page ??= renderPage(asksForToken).catch((error: unknown) => {
         page = undefined;
         throw error;
       });
@@ -56,7 +57,7 @@ interface Page {
   scriptHashes: string[];
 }
 
-async function renderPage(): Promise<Page> {
+async function renderPage(asksForToken: boolean): Promise<Page> {
   const { renderGraphiQL } = await import("@graphql-yoga/render-graphiql");
   const tabs = exampleTabs();
   const rendered = renderGraphiQL({
@@ -67,7 +68,11 @@ async function renderPage(): Promise<Page> {
     // What is typed into the headers may be a secret; the browser would keep it.
     shouldPersistHeaders: false,
   });
-  const html = rendered.replace("</head>", () => `<script>${openLastTab(tabs)}</script></head>`).trim();
+  const head = `<script>${openLastTab(tabs)}</script>${asksForToken ? `<script>${SEND_TOKEN}</script>` : ""}</head>`;
+  const html = rendered
+    .replace("</head>", () => head)
+    .replace('<div id="root">', (root) => `${asksForToken ? TOKEN_FORM : ""}${root}`)
+    .trim();
   const bytes = Buffer.from(html);
   return {
     bodies: {

@@ -1,5 +1,5 @@
 import { Field, ID, InputType } from "type-graphql";
-import type { MemoryMode, OnBusy, RunStage } from "../agent/types.ts";
+import type { MemoryMode, OnBusy, OnDisconnect, RunStage } from "../agent/types.ts";
 import { defineEnum } from "./enum.ts";
 
 /** How long a subscription goes on. */
@@ -15,6 +15,16 @@ export const OnBusyEnum = defineEnum<OnBusy>("OnBusy", "What to do when a conver
   REJECT: "Refuse, with code CONFLICT.",
   INTERRUPT: "Stop the runs of the conversation that go on or wait, and answer this one.",
 });
+
+export const OnDisconnectEnum = defineEnum<OnDisconnect>(
+  "OnDisconnect",
+  "What becomes of a run when its client leaves before the answer.",
+  {
+    CONTINUE: "It goes on. A client that comes back finds the reply.",
+    CANCEL:
+      "It is stopped, also while others watch it. Leaving is: to complete the subscription, to close the connection, or to lose it; a client that connects again by itself finds the run CANCELLED. Not when the server stops.",
+  },
+);
 
 export const RunStageEnum = defineEnum<RunStage>("RunStage", "A point in a run to wait for.", {
   ACCEPTED: "The message is stored and will be answered.",
@@ -56,6 +66,12 @@ export class RunAgentInput {
 
   @Field(() => OnBusyEnum, { defaultValue: "ENQUEUE", description: "What to do when the conversation is still being answered." })
   onBusy!: OnBusy;
+
+  @Field(() => OnDisconnectEnum, {
+    defaultValue: "CONTINUE",
+    description: "What to do when you leave before the answer. Each request with the same idempotencyKey may choose for itself.",
+  })
+  onDisconnect!: OnDisconnect;
 }
 
 @InputType("CancelRunInput", { description: "Which run to stop." })
@@ -65,4 +81,19 @@ export class CancelRunInput {
 
   @Field(() => ID, { description: "Which run." })
   runId!: string;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
+}
+
+@InputType("RetryMemoryUpdateInput", { description: "Which run to learn from again." })
+export class RetryMemoryUpdateInput {
+  @Field(() => ID, { nullable: true, description: "Whose run; leave out for your own." })
+  userId?: string | null;
+
+  @Field(() => ID, { description: "Which run." })
+  runId!: string;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }

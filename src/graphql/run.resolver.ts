@@ -1,14 +1,15 @@
 import type { GraphQLResolveInfo } from "graphql";
-import { Arg, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root } from "type-graphql";
+import { Arg, Ctx, FieldResolver, ID, Info, Int, Mutation, Query, Resolver, Root } from "type-graphql";
 import { checkId, parseRunRequest } from "../agent/input.ts";
 import type { Message, Run, RunRequest, RunStage } from "../agent/types.ts";
 import { actingUser, type RequestContext } from "./acting-user.ts";
 import { type ChangeView, changesOfRun } from "./changes.ts";
+import { connectionOf } from "./connection.ts";
 import { MemoryChangeType } from "./memory.types.ts";
 import type { UserRecall } from "./recall.resolver.ts";
 import { RecallType } from "./recall.types.ts";
-import { CancelRunInput, RunAgentInput, RunStageEnum } from "./run.inputs.ts";
-import { RunMemoryUpdateType, RunPayloadType, RunType } from "./run.types.ts";
+import { CancelRunInput, RetryMemoryUpdateInput, RunAgentInput, RunStageEnum } from "./run.inputs.ts";
+import { RunConnectionType, RunMemoryUpdateType, RunPayloadType, RunType } from "./run.types.ts";
 import { messagesOf, replyOf } from "./run-messages.ts";
 import { MessageType } from "./session.types.ts";
 
@@ -26,9 +27,22 @@ export class RunResolver {
     return context.services.runs.get(actingUser(context, userId), checkId(runId, "runId"));
   }
 
+  @Query(() => RunConnectionType, {
+    description:
+      "The runs whose memory update failed for good, newest first: what was said in them is not remembered. Why is in `memoryUpdate.error`; `retryMemoryUpdate` tries again.",
+  })
+  async failedMemoryUpdates(
+    @Arg("userId", () => ID, { nullable: true, description: "Whose runs; leave out for your own." }) userId: string | null,
+    @Arg("first", () => Int, { nullable: true, description: "Take this many (1 to 100)." }) first: number | null,
+    @Arg("after", () => String, { nullable: true, description: "Start after this cursor." }) after: string | null,
+    @Ctx() context: RequestContext,
+  ): Promise<ReturnType<typeof connectionOf<Run>>> {
+    return connectionOf(await context.services.runKeeper.failedMemoryUpdates(actingUser(context, userId), { first, after }));
+  }
+
   @Mutation(() => RunPayloadType, {
     description:
-      "Send a message and wait for the reply. To see it being written, use the subscription of the same name. A run that was accepted and then failed is in `run.error`. Leaving does not stop the run.",
+      "Send a message and wait for the reply. To see it being written, use the subscription of the same name. A run that was accepted and then failed is in `run.error`. Leaving does not stop the run, unless `onDisconnect` says so.",
   })
   async runAgent(
     @Arg("input", () => RunAgentInput, { description: "What to answer." }) input: RunAgentInput,
@@ -40,9 +54,15 @@ export class RunResolver {
     @Ctx() context: RequestContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<{ run: Run }> {
-    const { runner } = context.services;
+    const { runner, runKeeper } = context.services;
     const { userId, runId } = await runner.submit(runRequest(input, context, info));
-    return { run: await runner.wait(userId, runId, waitFor, context.signal) };
+    try {
+      return { run: await runner.wait(userId, runId, waitFor, context.signal) };
+    } finally {
+      if (context.signal.aborted) {
+        runKeeper.clientLeft(userId, runId, input.onDisconnect, context.closing);
+      }
+    }
   }
 
   @Mutation(() => RunPayloadType, {
@@ -52,7 +72,20 @@ export class RunResolver {
     @Arg("input", () => CancelRunInput, { description: "Which run." }) input: CancelRunInput,
     @Ctx() context: RequestContext,
   ): Promise<{ run: Run }> {
-    return { run: await context.services.runner.cancel(actingUser(context, input.userId), checkId(input.runId, "runId")) };
+    const { runKeeper } = context.services;
+    return { run: await runKeeper.cancel(actingUser(context, input.userId), checkId(input.runId, "runId"), input.idempotencyKey) };
+  }
+
+  @Mutation(() => RunPayloadType, {
+    description:
+      "Try again to learn from a run whose memory update failed for good. It is then PENDING: watch it with `runEvents(until: MEMORY)`. Of any other run: nothing happens.",
+  })
+  async retryMemoryUpdate(
+    @Arg("input", () => RetryMemoryUpdateInput, { description: "Which run." }) input: RetryMemoryUpdateInput,
+    @Ctx() context: RequestContext,
+  ): Promise<{ run: Run }> {
+    const user = actingUser(context, input.userId);
+    return { run: await context.services.runKeeper.retryMemoryUpdate(user, checkId(input.runId, "runId"), input.idempotencyKey) };
   }
 
   @FieldResolver(() => String)

@@ -47,7 +47,10 @@ export class RunMemoryUpdateType {
   @Field(() => [MemoryChangeType], { description: "What was done to which memories; empty when there was nothing to learn." })
   changes!: MemoryChange[];
 
-  @Field(() => FailureType, { nullable: true, description: "Why it failed; null unless the status is FAILED." })
+  @Field(() => FailureType, {
+    nullable: true,
+    description: "Why it failed; null unless the status is FAILED. `retryMemoryUpdate` tries again.",
+  })
   error!: Failure | null;
 }
 

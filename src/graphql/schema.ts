@@ -18,6 +18,7 @@ import { RunMemoryUpdateResolver, RunResolver } from "./run.resolver.ts";
 import { MessageConnectionResolver, MessageResolver, SessionConnectionResolver, SessionResolver } from "./session.resolver.ts";
 import { SessionChangeResolver } from "./session-change.resolver.ts";
 import { StatusResolver } from "./status.resolver.ts";
+import { UserResolver } from "./user.resolver.ts";
 
 /** The public contract, as `schema/schema.graphql` shows it. Resolvers find everything they need in the request's context. */
 export function buildGraphQLSchema(): GraphQLSchema {
@@ -42,6 +43,7 @@ export function buildGraphQLSchema(): GraphQLSchema {
       SessionResolver,
       StatusResolver,
       TextMessageStartResolver,
+      UserResolver,
       ...eventRunResolvers,
     ],
     validate: false,

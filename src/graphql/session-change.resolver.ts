@@ -24,8 +24,9 @@ export class SessionChangeResolver {
     if (input.name === undefined) {
       throw badInput("name", "is missing. Send a title, or null to take it away.");
     }
+    const { sessionId, name, idempotencyKey } = input;
     const user = actingUser(context, input.userId);
-    return { session: await context.services.keeper.rename(user, checkId(input.sessionId, "sessionId"), input.name) };
+    return { session: await context.services.keeper.rename(user, checkId(sessionId, "sessionId"), name, idempotencyKey) };
   }
 
   @Mutation(() => SessionPayloadType, {
@@ -37,7 +38,8 @@ export class SessionChangeResolver {
     @Ctx() context: RequestContext,
   ): Promise<{ session: Session }> {
     const user = actingUser(context, input.userId);
-    return { session: await context.services.keeper.summarize(user, checkId(input.sessionId, "sessionId"), context.signal) };
+    const sessionId = checkId(input.sessionId, "sessionId");
+    return { session: await context.services.keeper.summarize(user, sessionId, input.idempotencyKey, context.signal) };
   }
 
   @Mutation(() => DeletePayloadType, {
@@ -50,7 +52,7 @@ export class SessionChangeResolver {
   ): Promise<DeletePayloadType> {
     const user = actingUser(context, input.userId);
     const sessionId = checkId(input.sessionId, "sessionId");
-    await context.services.keeper.delete(user, sessionId);
+    await context.services.keeper.delete(user, sessionId, input.idempotencyKey);
     return { deletedId: encodeId("Session", user, sessionId) };
   }
 

@@ -39,6 +39,9 @@ export class RenameSessionInput {
 
   @Field(() => String, { nullable: true, description: "The title, at most 200 characters; null takes it away." })
   name?: string | null;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }
 
 @InputType("SummarizeSessionInput", { description: "Which conversation to sum up." })
@@ -48,6 +51,9 @@ export class SummarizeSessionInput {
 
   @Field(() => ID, { description: "Which conversation." })
   sessionId!: string;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }
 
 @InputType("DeleteSessionInput", { description: "Which conversation to delete." })
@@ -57,4 +63,7 @@ export class DeleteSessionInput {
 
   @Field(() => ID, { description: "Which conversation." })
   sessionId!: string;
+
+  @Field(() => ID, { nullable: true, description: "Your name for this request: sent again, it is not carried out again." })
+  idempotencyKey?: string | null;
 }

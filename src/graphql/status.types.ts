@@ -1,5 +1,5 @@
 import { Field, Int, ObjectType } from "type-graphql";
-import type { StructuredOutput } from "../agent/ports.ts";
+import type { BreakerState, StructuredOutput } from "../agent/ports.ts";
 import type { ModelRole, ModelStatus, Problem, ServerStatus, Severity } from "../agent/status.ts";
 import { defineEnum } from "./enum.ts";
 import { DateTime } from "./scalars.ts";
@@ -57,6 +57,24 @@ export class ModelStatusType {
   checkedAt!: ModelStatus["checkedAt"];
 }
 
+export const BreakerStateEnum = defineEnum<BreakerState>("BreakerState", "Whether requests are sent to the model server.", {
+  CLOSED: "They are.",
+  OPEN: "It failed again and again, so it is left alone for a moment: messages are refused at once, background work waits.",
+  HALF_OPEN: "One request is trying it; when that is answered, all are sent.",
+});
+
+@ObjectType("ModelBreaker", { description: "Keeps requests from a model server that fails again and again." })
+export class ModelBreakerType {
+  @Field(() => BreakerStateEnum, { description: "Whether requests are sent." })
+  state!: ServerStatus["modelBreaker"]["state"];
+
+  @Field(() => DateTime, { description: "Since when they are sent, or are not." })
+  since!: ServerStatus["modelBreaker"]["since"];
+
+  @Field(() => DateTime, { nullable: true, description: "From when on the server is tried again; null while requests are sent." })
+  nextTryAt!: ServerStatus["modelBreaker"]["nextTryAt"];
+}
+
 @ObjectType("DatabaseStatus", { description: "The database and what it can do." })
 export class DatabaseStatusType {
   @Field(() => Boolean, { description: "True for the database inside this process, false for a Postgres server." })
@@ -65,7 +83,10 @@ export class DatabaseStatusType {
   @Field(() => Boolean, { description: "True when it answered." })
   available!: boolean;
 
-  @Field(() => String, { nullable: true, description: "The version of Postgres; null when it does not answer." })
+  @Field(() => String, {
+    nullable: true,
+    description: "The version of Postgres; null when it does not answer, and for users where tokens are asked for.",
+  })
   version!: string | null;
 
   @Field(() => Boolean, { description: "True when it can search by meaning." })
@@ -104,7 +125,10 @@ export class LimitsType {
 
 @ObjectType("ServerStatus", { description: "How the server is doing. Holds no passwords and no keys." })
 export class ServerStatusType {
-  @Field(() => [ProblemType], { description: "Everything that is wrong, worst first, each with what to do. Empty when all is well." })
+  @Field(() => [ProblemType], {
+    description:
+      "Everything that is wrong, worst first, each with what to do. Empty when all is well. Users are told only that something is, where tokens are asked for.",
+  })
   problems!: ServerStatus["problems"];
 
   @Field(() => String, { description: "The version of this server." })
@@ -119,11 +143,17 @@ export class ServerStatusType {
   @Field(() => [ModelStatusType], { description: "The models in use and what they were seen to do." })
   models!: ServerStatus["models"];
 
+  @Field(() => ModelBreakerType, { description: "Whether requests are sent to the model server." })
+  modelBreaker!: ServerStatus["modelBreaker"];
+
   @Field(() => DatabaseStatusType, { description: "The database." })
   database!: ServerStatus["database"];
 
-  @Field(() => QueueStatusType, { description: "Work that is done beside the replies." })
-  queue!: ServerStatus["queue"];
+  @Field(() => QueueStatusType, {
+    nullable: true,
+    description: "Work that is done beside the replies. Null for users where tokens are asked for: it counts everybody's.",
+  })
+  queue!: ServerStatus["queue"] | null;
 
   @Field(() => LimitsType, { description: "How much may be sent at once." })
   limits!: ServerStatus["limits"];

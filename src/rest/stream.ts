@@ -3,6 +3,7 @@
 import type { Services } from "../agent/ports.ts";
 import type { Run, RunEvent } from "../agent/types.ts";
 import { AppError } from "../errors.ts";
+import type { Access } from "../identity/identity.ts";
 import type { ServerSentEvent } from "./event-stream.ts";
 import { memoryView } from "./views.ts";
 
@@ -22,7 +23,7 @@ export interface StreamSignals {
  */
 export async function* agnoEvents(run: Run, after: number, services: Services, signals: StreamSignals): AsyncGenerator<ServerSentEvent> {
   const { userId, runId } = run;
-  const translator = new Translator(run, services);
+  const translator = new Translator(run, after, services);
   let last = after;
   for await (const event of services.events.follow(userId, runId, after, "REPLY", signals.leaving)) {
     last = event.sequence;
@@ -35,6 +36,35 @@ export async function* agnoEvents(run: Run, after: number, services: Services, s
   const patience = AbortSignal.any([signals.leaving, signals.closing, AbortSignal.timeout(MEMORY_DEADLINE)]);
   for await (const event of services.events.follow(userId, runId, last, "MEMORY", patience)) {
     yield* translator.translate(event);
+  }
+}
+
+/**
+ * The events that `follow` makes, for as long as the caller's token is good: what ends it is the last event then. The run goes on.
+ */
+export async function* untilRefused(
+  run: Run,
+  access: Access,
+  signals: StreamSignals,
+  follow: (signals: StreamSignals) => AsyncGenerator<ServerSentEvent>,
+): AsyncGenerator<ServerSentEvent> {
+  const refused = new AbortController();
+  const unwatch = access.watch((reason) => refused.abort(reason));
+  try {
+    for await (const event of follow({ ...signals, leaving: AbortSignal.any([signals.leaving, refused.signal]) })) {
+      if (refused.signal.aborted) {
+        break;
+      }
+      yield event;
+    }
+    if (refused.signal.aborted) {
+      const { code, message } = refused.signal.reason as AppError;
+      const content = `${message} The run goes on: send the request again with its Idempotency-Key.`;
+      const data = { event: "RunError", run_id: run.runId, session_id: run.sessionId, content, error_type: code };
+      yield { name: "RunError", id: null, data };
+    }
+  } finally {
+    unwatch();
   }
 }
 
@@ -53,14 +83,16 @@ async function load(run: Run, services: Services): Promise<Run> {
 
 class Translator {
   readonly #run: Run;
+  readonly #after: number;
   readonly #services: Services;
   readonly #agentName: string;
   /** Text up to this event was sent as a whole. */
   #sentUntil = 0;
   #sentLength = 0;
 
-  constructor(run: Run, services: Services) {
+  constructor(run: Run, after: number, services: Services) {
     this.#run = run;
+    this.#after = after;
     this.#services = services;
     this.#agentName = services.agents.get(run.agentId).name;
   }
@@ -136,13 +168,15 @@ class Translator {
     }
   }
 
-  /** The text of events that are no longer kept, one by one: what of the reply was not sent yet. */
+  /** The text of events that are no longer kept one by one: the rest of the reply, or all of it when there is no telling what the client has. */
   async *#catchUp(named: (name: string, fields: object) => ServerSentEvent): AsyncGenerator<ServerSentEvent> {
     const { run, content } = await this.#read();
     const missing = content.slice(this.#sentLength);
     this.#sentUntil = run.lastSequence;
     this.#sentLength = content.length;
-    if (missing !== "") {
+    if (this.#after > 0) {
+      yield named("CustomEvent", { name: "RunSnapshot", content });
+    } else if (missing !== "") {
       yield named("RunContent", { content: missing, content_type: "str" });
     }
   }

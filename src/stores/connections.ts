@@ -1,6 +1,7 @@
 /** One connection for one unit of work, on either database. Whoever takes one gives it back, also when it is broken. */
 
 import { createHash } from "node:crypto";
+import type { Writable } from "node:stream";
 import { createPostgreSqlTypeParsers } from "@mikro-orm/sql";
 import { Pool, type PoolClient, TypeOverrides } from "pg";
 import array from "postgres-array";
@@ -8,8 +9,12 @@ import { AppError } from "../errors.ts";
 import type { EmbeddedDatabase } from "./embedded.ts";
 
 /** As whom a unit of work acts. */
-export type Scope = { user: string } | { role: "recollect_worker" | "recollect_log" | "none" };
+export type Scope = { user: string } | { role: "recollect_worker" | "recollect_log" | "recollect_keys" | "none" };
 
+/**
+ * Statements are sent as they come and answered in their order: who needs no answer in between sends several at once. When
+ * `begin` fails, those behind it find no scope, and without one the database shows and takes nothing.
+ */
 export interface Connection {
   /** Opens a transaction in which every statement has the scope. */
   begin(scope: Scope): Promise<void>;
@@ -47,7 +52,10 @@ export function poolConnections(connectionString: string): Connections {
     connectionTimeoutMillis: CONNECT_DEADLINE,
     statement_timeout: STATEMENT_DEADLINE,
     query_timeout: ANSWER_DEADLINE,
+    // A server process that is stopped, or cut off, must not hold its users' rows for long.
+    idle_in_transaction_session_timeout: STATEMENT_DEADLINE,
     keepAlive: true,
+    pipeline: true,
     application_name: "recollect",
     // Runs on every new connection, before anybody is given it.
     verify: (client: PoolClient, done: (error?: Error) => void) => {
@@ -61,14 +69,17 @@ export function poolConnections(connectionString: string): Connections {
   return {
     async take() {
       const client = await pool.connect();
+      const send = together(client);
       return {
         async begin(scope) {
+          send();
           // One message to the server instead of two. The user's id is the only value of the code that is quoted, not bound.
           await client.query(
-            "user" in scope ? `begin; ${selectUser(client.escapeLiteral(scope.user))}` : `begin; ${roleStatements(scope.role)}`,
+            "user" in scope ? `begin; ${selectUser(client.escapeLiteral(scope.user))}` : `begin; set local role ${scope.role}`,
           );
         },
         async query(sql, values) {
+          send();
           const result = await client.query(values.length > 0 ? { name: statementName(sql), text: sql, values: [...values] } : sql);
           return { rows: result.rows, affectedRows: result.rowCount ?? 0 };
         },
@@ -79,13 +90,30 @@ export function poolConnections(connectionString: string): Connections {
   };
 }
 
+/** A function to call before sending: what is sent in one go of the event loop leaves in one write. Each would be a system call of its own. */
+function together(client: PoolClient): () => void {
+  const { stream } = (client as unknown as { connection: { stream: Writable } }).connection;
+  let corked = false;
+  return () => {
+    if (!corked) {
+      corked = true;
+      stream.cork();
+      process.nextTick(() => {
+        corked = false;
+        stream.uncork();
+      });
+    }
+  };
+}
+
 /** The one connection of the embedded database. Who may have it when is for the gate to say. */
 export function embeddedConnections(pglite: EmbeddedDatabase): Connections {
   const connection: Connection = {
     async begin(scope) {
-      await pglite.query("begin");
       // One statement at a time is all it takes.
-      await ("user" in scope ? pglite.query(selectUser("$1"), [scope.user]) : pglite.query(`set local role ${scope.role}`));
+      const begun = pglite.query("begin");
+      const scoped = "user" in scope ? pglite.query(selectUser("$1"), [scope.user]) : pglite.query(`set local role ${scope.role}`);
+      await Promise.all([begun, scoped]);
     },
     async query(sql, values) {
       const { rows, affectedRows } = await pglite.query(sql, [...values], { rowMode: "object" });
@@ -100,19 +128,13 @@ function selectUser(value: string): string {
   return `select set_config('app.user_id', ${value}, true)`;
 }
 
-/** A piece of a reply is worth less than the wait for the disk: after a power cut the end of one may be missing, nothing else. */
-function roleStatements(role: string): string {
-  const relaxed = role === "recollect_log" ? "; set local synchronous_commit = off" : "";
-  return `set local role ${role}${relaxed}`;
-}
-
 /** Throws SERVICE_UNAVAILABLE with the remedy when the login may not take on the role. */
 export async function takeAppRole(query: (sql: string) => Promise<unknown>): Promise<void> {
   for (const sql of FIRST_STATEMENTS) {
     await query(sql).catch((cause: unknown) => {
       if (/permission denied to set role|role .* does not exist/.test(String(cause))) {
         const remedy =
-          "Connect as the login that migrated this database, or GRANT recollect_app, recollect_log, recollect_worker to yours.";
+          "Connect as the login that migrated this database, or GRANT recollect_app, recollect_keys, recollect_log, recollect_worker to yours.";
         throw new AppError("SERVICE_UNAVAILABLE", `This login may not take on the role ${APP_ROLE}. ${remedy}`, { cause });
       }
       throw cause;

@@ -1,9 +1,10 @@
 /**
- * The database: opening, and units of work. Every statement of the server runs in one of three:
+ * The database: opening, and units of work. Every statement of the server runs in one of four:
  *
  * - `asUser`: one user's rows and no other's; the database enforces it (see migrations/0001-initial.ts).
  * - `asWorker`: ids, states, leases and times of runs and jobs of all users.
  * - `asLog`: appending to the event log across runs.
+ * - `asKeys`: looking up API keys.
  *
  * A unit of work is one short transaction: never held while a model answers, never opened inside another.
  */
@@ -13,13 +14,15 @@ import type { EntityManager } from "@mikro-orm/core";
 import type { MikroORM } from "@mikro-orm/sql";
 import type { UserId } from "../agent/types.ts";
 import type { Connection, Connections, Scope } from "./connections.ts";
-import { databaseError, isUnavailable } from "./database-error.ts";
+import { databaseError, isUnavailable, tooSlow } from "./database-error.ts";
 import { Gate } from "./gate.ts";
 
 /** An open transaction. */
 export interface Transaction {
   /** Runs one statement with bound values ($1, $2, …; JSON as text). int8 must be cast: the two drivers read it differently. */
   query<Row extends object>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
+  /** Runs the last statement and commits, in one way to the database and back: what is thrown after it takes nothing back. */
+  commit<Row extends object>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
   /** Reads entities within this transaction. */
   readonly em: EntityManager;
 }
@@ -36,7 +39,7 @@ export class Database {
   readonly #orm: MikroORM;
   readonly #gate: Gate | null;
   readonly #connections: Connections;
-  readonly #unitOpen = new AsyncLocalStorage<{ active: boolean }>();
+  readonly #unitOpen = new AsyncLocalStorage<Unit>();
   readonly #background = new AsyncLocalStorage<true>();
   readonly embedded: boolean;
   /** Units of work begun, and statements run in them, since the start. */
@@ -62,7 +65,11 @@ export class Database {
     return this.#unit({ role: "recollect_log" }, work);
   }
 
-  /** The embedded database's owner, for the operator on this machine: everything, of everybody. */
+  asKeys<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.#unit({ role: "recollect_keys" }, work);
+  }
+
+  /** The tables' owner, for the operator on this machine: everything, of everybody. */
   asOperator<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     return this.#unit({ role: "none" }, work);
   }
@@ -89,7 +96,7 @@ export class Database {
 
   /** True when the database answers. */
   async answers(): Promise<boolean> {
-    return this.asLog((transaction) => transaction.query("select 1")).then(
+    return this.asLog((transaction) => transaction.commit("select 1")).then(
       () => true,
       () => false,
     );
@@ -105,7 +112,7 @@ export class Database {
       throw new Error("A unit of work was opened inside another. On the embedded database that would wait for itself for ever.");
     }
     const leave = await this.#gate?.enter(this.#background.getStore() === true);
-    const unit = { active: true };
+    const unit: Unit = { active: true, ended: null };
     try {
       return await this.#unitOpen.run(unit, () => this.#transact(unit, scope, work));
     } catch (error) {
@@ -116,26 +123,30 @@ export class Database {
     }
   }
 
-  async #transact<T>(unit: { active: boolean }, scope: Scope, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+  async #transact<T>(unit: Unit, scope: Scope, work: (transaction: Transaction) => Promise<T>): Promise<T> {
     const connection = await this.#connections.take();
     this.counts.units++;
     const overdue = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       unit.active = false;
-      overdue.reject(new Error(`A unit of work took longer than ${LONGEST_UNIT / 1000} s and was rolled back.`));
+      const cause = new Error(`A unit of work took longer than ${LONGEST_UNIT / 1000} s and was rolled back.`);
+      overdue.reject(tooSlow(cause));
     }, LONGEST_UNIT);
     // A connection is given back for use only after a commit or rollback that it answered.
     let broken = true;
     try {
-      await connection.begin(scope);
-      const result = await Promise.race([work(this.#open(unit, connection)), overdue.promise]);
-      await connection.query("commit", []);
+      const begun = connection.begin(scope);
+      const done = Promise.all([begun, work(this.#open(unit, connection))]);
+      const [, result] = await Promise.race([done, overdue.promise]);
+      await Promise.race([unit.ended ?? connection.query("commit", []), overdue.promise]);
       broken = false;
       return result;
     } catch (error) {
       // A server that is away, or still at work on an overdue statement, is not waited for again.
-      if (this.embedded || (unit.active && !isUnavailable(error))) {
-        broken = !(await connection.query("rollback", []).then(
+      const answers = this.embedded || (unit.active && !isUnavailable(error));
+      unit.active = false;
+      if (answers) {
+        broken = !(await (unit.ended ?? connection.query("rollback", [])).then(
           () => true,
           () => false,
         ));
@@ -147,25 +158,50 @@ export class Database {
     }
   }
 
-  #open(unit: { active: boolean }, connection: Connection): Transaction {
-    const query = (sql: string, values: readonly unknown[]): Promise<{ rows: unknown[]; affectedRows: number }> => {
-      if (!unit.active) {
+  #open(unit: Unit, connection: Connection): Transaction {
+    const send = (sql: string, values: readonly unknown[]): Promise<{ rows: unknown[]; affectedRows: number }> => {
+      if (!unit.active || unit.ended) {
         throw new Error("A statement was sent after its unit of work had ended.");
       }
       this.counts.statements++;
       return connection.query(sql, values);
     };
-    const em = this.#orm.em.fork();
-    // What MikroORM needs of a transaction: its statements then go over this connection, under its role.
-    em.setTransactionContext({
-      executeQuery: async (compiled: { sql: string; parameters: readonly unknown[] }) => {
-        const { rows, affectedRows } = await query(compiled.sql, compiled.parameters);
-        return { rows, numAffectedRows: BigInt(affectedRows) };
-      },
-    });
+    const orm = this.#orm;
+    let em: EntityManager | null = null;
     return {
-      em,
-      query: async <Row extends object>(sql: string, values: readonly unknown[] = []) => (await query(sql, values)).rows as Row[],
+      get em() {
+        em ??= entitiesOver(orm, send);
+        return em;
+      },
+      query: async <Row extends object>(sql: string, values: readonly unknown[] = []) => (await send(sql, values)).rows as Row[],
+      async commit<Row extends object>(sql: string, values: readonly unknown[] = []) {
+        const answered = send(sql, values);
+        // After a statement that failed, this rolls back.
+        unit.ended = connection.query("commit", []);
+        unit.ended.catch(() => undefined);
+        return (await answered).rows as Row[];
+      },
     };
   }
+}
+
+/** A unit of work under way. */
+interface Unit {
+  active: boolean;
+  /** What its commit comes to, once sent. */
+  ended: Promise<unknown> | null;
+}
+
+type Send = (sql: string, values: readonly unknown[]) => Promise<{ rows: unknown[]; affectedRows: number }>;
+
+/** What MikroORM needs of a transaction: its statements then go over this connection, under its role. */
+function entitiesOver(orm: MikroORM, send: Send): EntityManager {
+  const em = orm.em.fork();
+  em.setTransactionContext({
+    executeQuery: async (compiled: { sql: string; parameters: readonly unknown[] }) => {
+      const { rows, affectedRows } = await send(compiled.sql, compiled.parameters);
+      return { rows, numAffectedRows: BigInt(affectedRows) };
+    },
+  });
+  return em;
 }

@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { Worker } from "node:worker_threads";
 import { AppError } from "../errors.ts";
+import { step } from "../step.ts";
 import { type FolderLock, lockFolder } from "./folder-lock.ts";
 
 interface QueryResult {
@@ -50,6 +51,7 @@ export async function openEmbedded(dataDir: string): Promise<EmbeddedDatabase> {
     });
   });
   const lock = await lockFolder(folder);
+  step("folder-locked");
   try {
     return await start(path.join(folder, "postgres"), lock);
   } catch (error) {
@@ -112,6 +114,7 @@ async function start(clusterDir: string, lock: FolderLock): Promise<EmbeddedData
   const timer = setTimeout(() => fail(new AppError("SERVICE_UNAVAILABLE", openingRemedy(clusterDir))), OPEN_DEADLINE);
   try {
     await opened.promise;
+    step("folder-opened");
   } catch (error) {
     await worker.terminate();
     throw error;

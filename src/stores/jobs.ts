@@ -1,13 +1,14 @@
 /** Durable background work. A job's effect and its completion share a transaction, fenced by owner and attempt: one effect, once. */
 
-import type { JobStore } from "../agent/ports.ts";
-import type { JobKind, JobLease, RunEvent, RunEventBody, UserId } from "../agent/types.ts";
+import type { JobStore, Learned } from "../agent/ports.ts";
+import type { JobKind, JobLease, RunEventBody, UserId } from "../agent/types.ts";
 import type { Failure } from "../errors.ts";
 import type { Database, Transaction } from "./database.ts";
 import { isUniqueViolation } from "./database-error.ts";
-import { numberEvents } from "./rows.ts";
+import { failedLearning, retryLearning } from "./failed-learning.ts";
 import { appendRunEvents } from "./run-events.ts";
 import type { LeaseOptions } from "./runs.ts";
+import { countingUsage, usageValues } from "./usage.ts";
 
 /** Delays before the second, third, … try of a job, in seconds. */
 const BACKOFF_SECONDS = [2, 10, 60, 300];
@@ -18,23 +19,40 @@ const MOST_CLAIMS = 300;
 const OTHER_READY = `exists (
   select 1 from recollect_jobs other where other.user_id = job.user_id and other.lane = job.lane and other.state = 'READY')`;
 
+interface ClaimedRow {
+  job_id: string;
+  user_id: UserId;
+  kind: JobKind;
+  attempt: number;
+}
+
+const MAY_BE_CLAIMED = `job.state = 'READY' and ($3::boolean or job.run_at <= now()) and not exists (
+      select 1 from recollect_jobs other
+      where other.user_id = job.user_id and other.lane = job.lane
+        and (other.state = 'RUNNING' or (other.state = 'READY' and other.job_id < job.job_id)))`;
+const OLDEST = `select job.job_id from recollect_jobs job where ${MAY_BE_CLAIMED}
+    order by job.run_at, job.job_id for update skip locked`;
+const TAKE = `update recollect_jobs set state = 'RUNNING', attempt = attempt + 1, lease_owner = $1, lease_until = now() + make_interval(secs => $2)`;
+const TAKEN = "returning job_id::text, user_id, kind, attempt";
+const CLAIM = `${TAKE} where job_id in (${OLDEST} limit $4) ${TAKEN}`;
+const CLAIM_AWAITED = `with awaited as (
+    select job.job_id from jsonb_array_elements_text($5::jsonb) as person (user_id)
+    join recollect_jobs job on job.user_id = person.user_id collate "C" and job.lane = 'memory'
+    where ${MAY_BE_CLAIMED} limit $4 for update of job skip locked
+  ), oldest as (
+    ${OLDEST} limit greatest(0, $4 - (select count(*) from awaited))
+  )
+  ${TAKE} where job_id in (select job_id from awaited union select job_id from oldest) ${TAKEN}`;
+
 export function createJobStore(database: Database, { owner, leaseSeconds }: LeaseOptions): JobStore {
   return {
-    async claim(ignoreDelay, limit) {
+    async claim(ignoreDelay, limit, first) {
       try {
         return await database.asWorker(async (transaction) => {
-          const rows = await transaction.query<{ job_id: string; user_id: UserId; kind: JobKind; attempt: number }>(
-            `update recollect_jobs set state = 'RUNNING', attempt = attempt + 1, lease_owner = $1, lease_until = now() + make_interval(secs => $2)
-            where job_id in (
-              select job.job_id from recollect_jobs job
-              where job.state = 'READY' and ($3::boolean or job.run_at <= now()) and not exists (
-                select 1 from recollect_jobs other
-                where other.user_id = job.user_id and other.lane = job.lane
-                  and (other.state = 'RUNNING' or (other.state = 'READY' and other.job_id < job.job_id)))
-              order by job.run_at, job.job_id for update skip locked limit $4)
-            returning job_id::text, user_id, kind, attempt`,
-            [owner, leaseSeconds, ignoreDelay, limit],
-          );
+          const values = [owner, leaseSeconds, ignoreDelay, limit];
+          const rows = await (first.length > 0
+            ? transaction.commit<ClaimedRow>(CLAIM_AWAITED, [...values, JSON.stringify(first)])
+            : transaction.commit<ClaimedRow>(CLAIM, values));
           return rows.map((row) => ({
             job: { jobId: row.job_id, userId: row.user_id, kind: row.kind, owner, attempt: row.attempt },
             exhausted: row.attempt > MOST_CLAIMS,
@@ -51,7 +69,7 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
 
     heartbeat(jobIds) {
       return database.asWorker(async (transaction) => {
-        const rows = await transaction.query<{ job_id: string }>(
+        const rows = await transaction.commit<{ job_id: string }>(
           `update recollect_jobs set lease_until = now() + make_interval(secs => $2)
           where lease_owner = $1 and state = 'RUNNING' and job_id in (select jsonb_array_elements_text($3::jsonb)::bigint)
           returning job_id::text`,
@@ -63,7 +81,7 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
 
     payload(job) {
       return database.asUser(job.userId, async (transaction) => {
-        const [row] = await transaction.query<{ payload: Record<string, unknown> }>(
+        const [row] = await transaction.commit<{ payload: Record<string, unknown> }>(
           "select payload from recollect_jobs where user_id = $1 and job_id = $2::bigint",
           [job.userId, job.jobId],
         );
@@ -98,7 +116,7 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
 
     async giveBack(job) {
       await database.asUser(job.userId, (transaction) =>
-        transaction.query(
+        transaction.commit(
           `update recollect_jobs job set state = 'READY', attempt = attempt - 1, run_at = now(), lease_owner = null, lease_until = null
           where user_id = $1 and job_id = $2::bigint and lease_owner = $3 and attempt = $4 and state = 'RUNNING'
             and not (kind = 'summarize-session' and ${OTHER_READY})`,
@@ -109,13 +127,13 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
 
     async hurry() {
       await database.asWorker((transaction) =>
-        transaction.query("update recollect_jobs set run_at = now() where state = 'READY' and attempt > 0 and run_at > now()"),
+        transaction.commit("update recollect_jobs set run_at = now() where state = 'READY' and attempt > 0 and run_at > now()"),
       );
     },
 
     counts() {
       return database.asWorker(async (transaction) => {
-        const [row] = await transaction.query<{ waiting: number; due: number; running: number; dead: number; oldest: number | null }>(
+        const [row] = await transaction.commit<{ waiting: number; due: number; running: number; dead: number; oldest: number | null }>(
           `select count(*) filter (where state in ('READY', 'BLOCKED'))::int as waiting, count(*) filter (where state = 'READY')::int as due,
             count(*) filter (where state = 'RUNNING')::int as running,
             count(*) filter (where state = 'DEAD')::int as dead,
@@ -134,7 +152,7 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
     requestSummary(user, sessionId) {
       return database.asUser(user, async (transaction) => {
         // Claimed before whatever else waits: somebody waits for it.
-        const [row] = await transaction.query<{ job_id: string }>(
+        const [row] = await transaction.commit<{ job_id: string }>(
           `insert into recollect_jobs (user_id, lane, kind, payload, state, run_at)
           values ($1, $2, 'summarize-session', jsonb_build_object('sessionId', $3::text), 'READY', 'epoch')
           on conflict (user_id, lane) where kind = 'summarize-session' and state = 'READY'
@@ -151,13 +169,16 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
 
     state(user, jobId) {
       return database.asUser(user, async (transaction) => {
-        const [row] = await transaction.query<{ failure: Failure | null }>(
+        const [row] = await transaction.commit<{ failure: Failure | null }>(
           "select last_error as failure from recollect_jobs where user_id = $1 and job_id = $2::bigint",
           [user, jobId],
         );
         return row ?? null;
       });
     },
+
+    failedLearning: (user, page) => failedLearning(database, user, page),
+    retryLearning: (user, runId, request) => retryLearning(database, user, runId, request),
   };
 }
 
@@ -166,42 +187,26 @@ export function summaryLane(sessionId: string): string {
   return `summary:${sessionId}`;
 }
 
-/** Thrown inside a transaction whose job has gone to another process: everything in it is rolled back. */
-class StaleLease extends Error {}
-
-/** What `work` returns; null when its job's lease was stale and it was rolled back. */
-export async function onlyWithLease<T>(work: () => Promise<T>): Promise<T | null> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof StaleLease) {
-      return null;
-    }
-    throw error;
-  }
-}
-
-/** Ends an extraction in the transaction that holds its effect: removes the job and tells the run what changed. */
-export async function completeLearning(transaction: Transaction, job: JobLease, runId: string, changeIds: string[]): Promise<RunEvent[]> {
-  const body: RunEventBody = { type: "MemoryUpdate", changeIds };
-  const [row] = await transaction.query<{ last_sequence: number; at: string }>(
-    `with job as (
-      delete from recollect_jobs where user_id = $1 and job_id = $2::bigint and lease_owner = $3 and attempt = $4 and state = 'RUNNING'
-      returning user_id
+/**
+ * What ends an extraction, as common table expressions of the statement that holds its effect: `job` is removed and `run` is
+ * told what changed. When the lease is stale, or the run is gone, `run` is empty: then nothing else may be written.
+ * $1 is the user; the values of `endOfLearning` are bound from parameter `first` on.
+ */
+export function endingLearning(first: number): string {
+  return `job as (
+      delete from recollect_jobs where user_id = $1 and job_id = $${first}::bigint and lease_owner = $${first + 1} and attempt = $${first + 2}
+        and state = 'RUNNING' returning user_id
     ), run as (
       update recollect_runs run set last_sequence = last_sequence + 1, memory_status = 'DONE', memory_error = null
-      from job where run.user_id = $1 and run.run_id = $5 returning last_sequence
+      from job where run.user_id = $1 and run.run_id = $${first + 3} returning last_sequence
     ), event as (
       insert into recollect_run_events (user_id, run_id, sequence, type, data)
-      select $1, $5, run.last_sequence, 'MemoryUpdate', jsonb_build_object('changeIds', $6::jsonb) from run
-    )
-    select last_sequence, now() as at from run`,
-    [job.userId, job.jobId, job.owner, job.attempt, runId, JSON.stringify(changeIds)],
-  );
-  if (!row) {
-    throw new StaleLease();
-  }
-  return numberEvents(runId, [body], row.last_sequence, row.at);
+      select $1, $${first + 3}, run.last_sequence, 'MemoryUpdate', jsonb_build_object('changeIds', $${first + 4}::jsonb) from run
+    ), ${countingUsage("memory", "run", first + 5)}`;
+}
+
+export function endOfLearning(job: JobLease, { runId, usage }: Learned, changeIds: string[]): unknown[] {
+  return [job.jobId, job.owner, job.attempt, runId, JSON.stringify(changeIds), ...usageValues(usage)];
 }
 
 /** Removes a job in the transaction that holds its effect. False when the lease is stale: then nothing else may be written. */

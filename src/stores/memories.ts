@@ -5,7 +5,16 @@ import type { UserId } from "../agent/types.ts";
 import type { Database } from "./database.ts";
 import { MemoryChangeEntity, MemoryEvidenceEntity, MessageEntity } from "./entities.ts";
 import { addMemories, learnMemories } from "./memory-changes.ts";
-import { countMemories, countTopics, findCandidates, listMemories, readMemories, searchMemories } from "./memory-queries.ts";
+import {
+  type CandidatesJson,
+  candidatesJson,
+  countMemories,
+  countTopics,
+  listMemories,
+  readCandidates,
+  readMemories,
+  searchMemories,
+} from "./memory-queries.ts";
 import { clearMemories, reviseMemory } from "./memory-revisions.ts";
 import { changedMemoryFromJson, MEMORY_JSON, toChange } from "./memory-rows.ts";
 import { pageQuery } from "./paging.ts";
@@ -14,8 +23,19 @@ import { MESSAGE_COLUMNS, messageFromEntity, RUN_COLUMNS, type RunRow, type SqlM
 /** How many stored memories an extraction is shown. */
 const KNOWN_MEMORIES = 8;
 
-/** `onChange` is called after each commit that may have changed memories of a user. */
-export function createMemoryStore(database: Database, onChange: (user: UserId) => void): MemoryStore {
+const EXTRACTION_INPUT = `select to_jsonb(found_run) as run, to_jsonb(found_message) as message, (
+      select reply.content from recollect_messages reply
+      where reply.user_id = $1 and reply.session_id = found_message.session_id and reply.role = 'ASSISTANT'
+        and reply.sequence < found_message.sequence
+      order by reply.sequence desc limit 1) as previous_reply, ${candidatesJson("found_message.content", "$3::integer")} as known
+  from recollect_jobs job,
+    lateral (select ${RUN_COLUMNS} from recollect_runs run where run.user_id = $1 and run.run_id = job.run_id) as found_run,
+    lateral (select ${MESSAGE_COLUMNS} from recollect_messages
+      where user_id = $1 and run_id = job.run_id and role = 'USER') as found_message
+  where job.user_id = $1 and job.job_id = $2::bigint`;
+
+/** `onChange` is called after each commit that may have changed memories of a user. `most`: how many a user may have; null: any number. */
+export function createMemoryStore(database: Database, onChange: (user: UserId) => void, most: number | null = null): MemoryStore {
   const announced = async <T>(user: UserId, written: Promise<T>): Promise<T> => {
     const result = await written;
     onChange(user);
@@ -43,7 +63,7 @@ export function createMemoryStore(database: Database, onChange: (user: UserId) =
 
     sequence(user) {
       return database.asUser(user, async (transaction) => {
-        const [row] = await transaction.query<{ memory_sequence: number }>(
+        const [row] = await transaction.commit<{ memory_sequence: number }>(
           "select memory_sequence from recollect_users where user_id = $1",
           [user],
         );
@@ -95,37 +115,24 @@ export function createMemoryStore(database: Database, onChange: (user: UserId) =
       });
     },
 
-    candidates(user, text, limit) {
-      return database.asUser(user, (transaction) => findCandidates(transaction, user, text, limit));
-    },
-
     extractionInput(job) {
       return database.asUser(job.userId, async (transaction) => {
-        const [row] = await transaction.query<{ run: RunRow; message: SqlMessageRow; previous_reply: string | null }>(
-          `select to_jsonb(found_run) as run, to_jsonb(found_message) as message, (
-              select reply.content from recollect_messages reply
-              where reply.user_id = $1 and reply.session_id = found_message.session_id and reply.role = 'ASSISTANT'
-                and reply.sequence < found_message.sequence
-              order by reply.sequence desc limit 1) as previous_reply
-          from recollect_jobs job,
-            lateral (select ${RUN_COLUMNS} from recollect_runs run where run.user_id = $1 and run.run_id = job.run_id) as found_run,
-            lateral (select ${MESSAGE_COLUMNS} from recollect_messages
-              where user_id = $1 and run_id = job.run_id and role = 'USER') as found_message
-          where job.user_id = $1 and job.job_id = $2::bigint`,
-          [job.userId, job.jobId],
-        );
+        const [row] = await transaction.commit<{
+          run: RunRow;
+          message: SqlMessageRow;
+          previous_reply: string | null;
+          known: CandidatesJson;
+        }>(EXTRACTION_INPUT, [job.userId, job.jobId, KNOWN_MEMORIES]);
         if (!row) {
           return null;
         }
-        const message = toMessage(job.userId, row.message);
-        const { candidates } = await findCandidates(transaction, job.userId, message.content, KNOWN_MEMORIES);
-        const known = candidates.map((candidate) => candidate.memory);
-        return { message, run: toRun(job.userId, row.run), previousReply: row.previous_reply, known };
+        const known = readCandidates(job.userId, row.known).candidates.map((candidate) => candidate.memory);
+        return { message: toMessage(job.userId, row.message), run: toRun(job.userId, row.run), previousReply: row.previous_reply, known };
       });
     },
 
-    learn: (job, learned, resolve) => announced(job.userId, learnMemories(database, job, learned, resolve)),
-    add: (user, facts, resolve) => announced(user, addMemories(database, user, facts, resolve)),
+    learn: (job, learned, resolve) => announced(job.userId, learnMemories(database, job, learned, resolve, most)),
+    add: (user, facts, resolve, request) => announced(user, addMemories(database, user, facts, resolve, request, most)),
 
     topics(user, limit) {
       return database.asUser(user, (transaction) => countTopics(transaction, user, limit));
@@ -137,7 +144,7 @@ export function createMemoryStore(database: Database, onChange: (user: UserId) =
 
     changesAfter(user, after, limit) {
       return database.asUser(user, async (transaction) => {
-        const rows = await transaction.query<{ change: Record<string, unknown>; memory: Record<string, unknown> }>(
+        const rows = await transaction.commit<{ change: Record<string, unknown>; memory: Record<string, unknown> }>(
           `select to_jsonb(change) as change, ${MEMORY_JSON} as memory
           from recollect_memory_history change join agno_memories memory using (user_id, memory_id)
           where change.user_id = $1 and change.sequence > $2 order by change.sequence limit $3`,
@@ -147,7 +154,7 @@ export function createMemoryStore(database: Database, onChange: (user: UserId) =
       });
     },
 
-    revise: (user, memoryId, kind, revise) => announced(user, reviseMemory(database, user, memoryId, kind, revise)),
-    clear: (user) => announced(user, clearMemories(database, user)),
+    revise: (user, memoryId, kind, revise, request) => announced(user, reviseMemory(database, user, memoryId, kind, revise, request)),
+    clear: (user, request) => announced(user, clearMemories(database, user, request)),
   };
 }

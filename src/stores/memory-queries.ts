@@ -1,6 +1,6 @@
 /** Lists of memories: filters, pages, topics, search. Every value is bound, so that any text finds itself and nothing else. */
 
-import type { FoundMemory, MemoryCandidate, MemoryFilter, MemoryOrder, MemorySearch, Page } from "../agent/ports.ts";
+import type { FoundMemory, MemoryCandidates, MemoryFilter, MemoryOrder, MemorySearch, Page } from "../agent/ports.ts";
 import type { Memory, MemoryStatus, UserId } from "../agent/types.ts";
 import type { Transaction } from "./database.ts";
 import { IN_USE, MEMORY_JSON, memoryFromJson } from "./memory-rows.ts";
@@ -85,26 +85,29 @@ function searchText(text: string): string {
   return text.slice(0, SEARCH_LENGTH).toWellFormed();
 }
 
-/** The index on the user's rows finds them; a text index over all users would be slower the more users there are. */
-export async function findCandidates(
-  transaction: Transaction,
-  user: UserId,
-  text: string,
-  limit: number,
-): Promise<{ candidates: MemoryCandidate[]; total: number }> {
-  const rows = await transaction.query<{ memory: MemoryJson; score: number; total: number }>(
-    `with words as (${wordsOf("$2")}), active as (
+/** Memories close to a text, as `candidatesJson` gives them. */
+export interface CandidatesJson {
+  total: number;
+  candidates: { memory: MemoryJson; score: number }[];
+}
+
+/**
+ * An expression for the user's ($1) active memories in the order of `MemoryCandidates`, close to the text that `text` gives.
+ * The index on the user's rows finds them; a text index over all users would be slower the more users there are.
+ */
+export function candidatesJson(text: string, limit: string): string {
+  const order = "pinned desc, score desc, confirmed_sequence desc";
+  return `(
+    with words as (${wordsOf(`left(${text}, ${SEARCH_LENGTH})`)}), active as (
       select memory.*, ts_rank(memory.search, words.query) as score, count(*) over () as total
-      from agno_memories memory, words where memory.user_id = $1 and ${IN_USE}
+      from agno_memories memory, words where memory.user_id = $1 and ${IN_USE} order by ${order} limit ${limit}
     )
-    select to_jsonb(active) - 'search' - 'embedding' - 'score' - 'total' as memory, score::float8, total::int
-    from active order by pinned desc, score desc, confirmed_sequence desc limit $3`,
-    [user, searchText(text), limit],
-  );
-  return {
-    candidates: rows.map((row) => ({ memory: memoryFromJson(user, row.memory), textScore: row.score })),
-    total: rows[0]?.total ?? 0,
-  };
+    select jsonb_build_object('total', coalesce(max(total), 0), 'candidates', coalesce(jsonb_agg(jsonb_build_object(
+      'score', score, 'memory', to_jsonb(active) - 'search' - 'embedding' - 'score' - 'total') order by ${order}), '[]')) from active)`;
+}
+
+export function readCandidates(user: UserId, { total, candidates }: CandidatesJson): MemoryCandidates {
+  return { total, candidates: candidates.map(({ memory, score }) => ({ memory: memoryFromJson(user, memory), textScore: score })) };
 }
 
 /** Words and topics weigh the same, each against its best match. */

@@ -1,17 +1,21 @@
 /** Changing memories one by one, and retiring all of them. As with every change, the user's row is locked first. */
 
 import { v7 as uuid } from "uuid";
-import type { MemoryRevision, MemoryStore } from "../agent/ports.ts";
-import type { ChangeKind, Memory, MemoryChange, MemoryVersion, UserId } from "../agent/types.ts";
+import type { ChangedMemory, MemoryRevision, MemoryStore } from "../agent/ports.ts";
+import type { ChangeKind, Memory, MemoryChange, MemoryVersion, RequestKey, UserId } from "../agent/types.ts";
 import { AppError } from "../errors.ts";
 import type { Database, Transaction } from "./database.ts";
+import { once } from "./idempotency.ts";
 import { readMemories } from "./memory-queries.ts";
-import { IN_USE, MEMORY_JSON, memoryFromJson, versionOf } from "./memory-rows.ts";
+import { changedMemoryFromJson, IN_USE, MEMORY_JSON, memoryFromJson, versionOf } from "./memory-rows.ts";
 
-/** Lets no other change of the user's memories happen until the unit of work ends. Gives the number of the last one, and the time. */
+/**
+ * Lets no other change of the user's memories happen until the unit of work ends. Gives the number of the last one, and the time.
+ * The lock lets rows be added that name the user: two units that have each done so would else wait for each other.
+ */
 export async function lockChanges(transaction: Transaction, user: UserId): Promise<{ sequence: number; at: Date }> {
   const [row] = await transaction.query<{ memory_sequence: number; at: string }>(
-    "select memory_sequence, now() as at from recollect_users where user_id = $1 for update",
+    "select memory_sequence, now() as at from recollect_users where user_id = $1 for no key update",
     [user],
   );
   return { sequence: row?.memory_sequence ?? 0, at: new Date(row?.at ?? Date.now()) };
@@ -23,35 +27,66 @@ export function reviseMemory(
   memoryId: string,
   kind: Parameters<MemoryStore["revise"]>[2],
   revise: (memory: Memory) => MemoryRevision | null,
+  request: RequestKey | null,
 ): ReturnType<MemoryStore["revise"]> {
-  return database.asUser(user, async (transaction) => {
-    const { sequence, at } = await lockChanges(transaction, user);
-    const [stored] = await readMemories(transaction, user, [memoryId]);
-    if (!stored) {
-      return null;
-    }
-    const revision = revise(stored);
-    if (revision === null) {
-      return { memory: stored, change: null };
-    }
-    const { text, ...rest } = revision;
-    const revised: Memory = { ...stored, ...rest, ...(text && { memory: text.memory, origin: text.origin }), version: stored.version + 1 };
-    const place = text ? await makeRoom(transaction, stored, text, sequence) : { sequence, slot: stored.slot };
-    const change: MemoryChange = {
-      userId: user,
-      changeId: String(place.sequence + 1),
-      memoryId,
-      sequence: place.sequence + 1,
-      kind,
-      at,
-      before: versionOf(stored),
-      after: kind === "DELETED" ? null : versionOf(revised),
-      quote: null,
-      runId: null,
-    };
-    const memory = await writeRevision(transaction, { ...revised, slot: place.slot }, text?.fingerprint ?? null, change);
-    return { memory, change };
-  });
+  return database.asUser(user, (transaction) =>
+    once(transaction, user, request, {
+      work: () => reviseLocked(transaction, user, memoryId, kind, revise),
+      keep: ({ change }) => ({ sequence: change?.sequence ?? null }),
+      async recall({ sequence }: { sequence: number | null }) {
+        const [memory] = await readMemories(transaction, user, [memoryId]);
+        const [change] = sequence === null ? [] : await readChanges(transaction, user, [sequence]);
+        return memory ? { memory, change: change ?? null } : null;
+      },
+    }),
+  );
+}
+
+async function reviseLocked(
+  transaction: Transaction,
+  user: UserId,
+  memoryId: string,
+  kind: Parameters<MemoryStore["revise"]>[2],
+  revise: (memory: Memory) => MemoryRevision | null,
+): ReturnType<MemoryStore["revise"]> {
+  const { sequence, at } = await lockChanges(transaction, user);
+  const [stored] = await readMemories(transaction, user, [memoryId]);
+  if (!stored) {
+    return null;
+  }
+  const revision = revise(stored);
+  if (revision === null) {
+    return { memory: stored, change: null };
+  }
+  const { text, ...rest } = revision;
+  const revised: Memory = { ...stored, ...rest, ...(text && { memory: text.memory, origin: text.origin }), version: stored.version + 1 };
+  const place = text ? await makeRoom(transaction, stored, text, sequence) : { sequence, slot: stored.slot };
+  const change: MemoryChange = {
+    userId: user,
+    changeId: String(place.sequence + 1),
+    memoryId,
+    sequence: place.sequence + 1,
+    kind,
+    at,
+    before: versionOf(stored),
+    after: kind === "DELETED" ? null : versionOf(revised),
+    quote: null,
+    runId: null,
+  };
+  const memory = await writeRevision(transaction, { ...revised, slot: place.slot }, text?.fingerprint ?? null, change);
+  return { memory, change };
+}
+
+/** Changes by their numbers, in the order asked for, each with its memory as it is now. Missing ones are left out. */
+export async function readChanges(transaction: Transaction, user: UserId, sequences: readonly number[]): Promise<ChangedMemory[]> {
+  const rows = await transaction.query<{ sequence: number; change: Record<string, unknown>; memory: Record<string, unknown> }>(
+    `select change.sequence, to_jsonb(change) as change, ${MEMORY_JSON} as memory
+    from recollect_memory_history change join agno_memories memory using (user_id, memory_id)
+    where change.user_id = $1 and change.sequence in (select jsonb_array_elements_text($2::jsonb)::integer)`,
+    [user, JSON.stringify(sequences)],
+  );
+  const found = new Map(rows.map((row) => [row.sequence, changedMemoryFromJson(user, row.change, row.memory)]));
+  return sequences.flatMap((sequence) => found.get(sequence) ?? []);
 }
 
 /**
@@ -119,10 +154,21 @@ async function writeRevision(transaction: Transaction, revised: Memory, fingerpr
   return memoryFromJson(userId, row.memory);
 }
 
-export function clearMemories(database: Database, user: UserId): Promise<number> {
+export function clearMemories(database: Database, user: UserId, request: RequestKey | null): Promise<number> {
   return database.asUser(user, async (transaction) => {
-    const { sequence } = await lockChanges(transaction, user);
-    return (await retireMemories(transaction, user, sequence, "DELETED")).deleted;
+    if (request) {
+      // Also for a user without memories a repeat is to find that nothing was cleared.
+      await transaction.query("insert into recollect_users (user_id) values ($1) on conflict do nothing", [user]);
+    }
+    const cleared = await once(transaction, user, request, {
+      async work() {
+        const { sequence } = await lockChanges(transaction, user);
+        return (await retireMemories(transaction, user, sequence, "DELETED")).deleted;
+      },
+      keep: (count) => ({ count }),
+      recall: async ({ count }: { count: number }) => count,
+    });
+    return cleared ?? 0;
   });
 }
 

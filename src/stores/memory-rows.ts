@@ -48,13 +48,18 @@ export function memoryFromJson(user: UserId, json: Record<string, unknown>): Mem
 
 const DATES = new Set(["createdAt", "updatedAt", "validFrom", "validTo", "expiresAt", "lastConfirmedAt", "at"]);
 
+/** Properties by column; there are as many as the tables have columns. */
+const properties = new Map<string, string>();
+
 /** A row as `to_jsonb` writes it, snake_case keys and dates as text, into the shape of its entity. */
 export function fromJson(json: Record<string, unknown>): object {
-  const entries = Object.entries(json).map(([column, value]) => {
-    const property = column.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
-    return [property, DATES.has(property) && typeof value === "string" ? new Date(value) : value];
-  });
-  return Object.fromEntries(entries);
+  const row: Record<string, unknown> = {};
+  for (const [column, value] of Object.entries(json)) {
+    const property = properties.get(column) ?? column.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+    properties.set(column, property);
+    row[property] = DATES.has(property) && typeof value === "string" ? new Date(value) : value;
+  }
+  return row;
 }
 
 /** A row of recollect_memory_history as `to_jsonb` writes it, and its memory. */

@@ -8,6 +8,8 @@ import type { MikroORM } from "@mikro-orm/sql";
 import { CompiledQuery } from "kysely";
 import { Client } from "pg";
 import { AppError } from "../errors.ts";
+import { step } from "../step.ts";
+import { answerKeyCommand, readKeyCommand } from "./api-keys.ts";
 import { embeddedConnections, poolConnections, takeAppRole } from "./connections.ts";
 import { Database } from "./database.ts";
 import { databaseError } from "./database-error.ts";
@@ -121,7 +123,9 @@ async function migrateWhenNeeded(run: Run, driver: OrmOptions): Promise<void> {
   }
   const orm = await createOrm(driver);
   try {
+    step("migrating");
     await orm.migrator.up();
+    step("migrated");
   } finally {
     await orm.close();
   }
@@ -160,10 +164,11 @@ async function refuseForeignTables(run: Run): Promise<void> {
   }
 }
 
-/** Answers `npm run sql` while the server has the folder. */
-async function answerQuestion(database: Database, sql: string): Promise<string> {
+/** Answers `npm run sql` and `npm run keys` while the server has the folder. */
+async function answerQuestion(database: Database, question: string): Promise<string> {
+  const command = readKeyCommand(question);
   return database.inBackground(() =>
-    database.inspect(sql).then(
+    (command ? answerKeyCommand(database, command) : database.inspect(question)).then(
       (rows) => JSON.stringify({ rows }, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value)),
       (error: unknown) => JSON.stringify({ error: error instanceof Error ? error.message : String(error) }),
     ),

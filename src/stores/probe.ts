@@ -14,3 +14,14 @@ export function createDatabaseProbe(database: Database): DatabaseProbe {
     },
   };
 }
+
+/** Tells one database from every other, also of another server; the same for all processes on it. */
+export function databaseIdentity(database: Database): Promise<string> {
+  return database.asLog(async (transaction) => {
+    const [row] = await transaction.query<{ identity: string }>(
+      `select concat_ws('/', (select system_identifier from pg_control_system()), (select oid from pg_database where datname = current_database()),
+        current_schema()) as identity`,
+    );
+    return row?.identity ?? "";
+  });
+}

@@ -1,7 +1,8 @@
 /** Rows of the SQL helper into domain types. Timestamps come as Postgres writes them, always in UTC. */
 
-import type { Message, Recall, Run, RunEvent, RunEventBody, RunStatus, TokenUsage, UserId } from "../agent/types.ts";
+import type { Message, Recall, Run, RunEvent, RunStatus, TokenUsage, UserId } from "../agent/types.ts";
 import type { Failure } from "../errors.ts";
+import type { UnnumberedEvent } from "../events/event-store.ts";
 import type { MessageRow } from "./entities.ts";
 
 export interface RunRow {
@@ -28,7 +29,7 @@ export const RUN_COLUMNS = `run.run_id, run.session_id, run.agent_id, run.status
   case when run.status = 'RUNNING' then (
     select event.data -> 'recall' from recollect_run_events event
     where event.user_id = run.user_id and event.run_id = run.run_id and event.type = 'MemoriesRecalled'
-    order by event.sequence limit 1
+    order by event.sequence desc limit 1
   ) else run.recall end as recall`;
 
 export function toRun(userId: UserId, row: RunRow): Run {
@@ -62,15 +63,15 @@ export function toEvent(runId: string, row: EventRow): RunEvent {
   return { ...row.data, type: row.type, runId, sequence: row.sequence, at: new Date(row.at) } as RunEvent;
 }
 
-/** Events as the statements take them: JSON text of position (from 1), type and data. */
-export function eventParameter(events: readonly RunEventBody[]): string {
-  return JSON.stringify(events.map(({ type, ...data }, index) => ({ position: index + 1, type, data })));
+/** Events as the statements take them: JSON text of position (from 1), type, data and, if not now, when. */
+export function eventParameter(events: readonly UnnumberedEvent[]): string {
+  return JSON.stringify(events.map(({ type, at, ...data }, index) => ({ position: index + 1, type, data, ...(at && { at }) })));
 }
 
 /** Events just written as the last ones of a run. */
-export function numberEvents(runId: string, bodies: readonly RunEventBody[], lastSequence: number, at: string): RunEvent[] {
+export function numberEvents(runId: string, bodies: readonly UnnumberedEvent[], lastSequence: number, at: string): RunEvent[] {
   const first = lastSequence - bodies.length + 1;
-  return bodies.map((body, index) => ({ ...body, runId, sequence: first + index, at: new Date(at) }));
+  return bodies.map((body, index) => ({ ...body, runId, sequence: first + index, at: body.at ?? new Date(at) }));
 }
 
 export interface SqlMessageRow {

@@ -9,34 +9,37 @@ import { type EventRow, eventParameter, numberEvents, toEvent } from "./rows.ts"
 export function createEventStore(database: Database): EventStore {
   return {
     async append(batches) {
-      const parameter = batches.map(({ lease, events, requestsModel }, batch) => ({
+      const parameter = batches.map(({ lease, events, beginsReply, after }, batch) => ({
         batch,
         user_id: lease.userId,
         run_id: lease.runId,
         owner: lease.owner,
         attempt: lease.attempt,
         count: events.length,
-        requests_model: requestsModel,
+        begins_reply: beginsReply,
+        base: after ?? null,
         events: JSON.parse(eventParameter(events)) as unknown,
       }));
       const rows = await database.asLog(async (transaction) => {
-        return transaction.query<{ batch: number; last_sequence: number; at: string }>(
+        return transaction.commit<{ batch: number; last_sequence: number; at: string }>(
           `with batch as (
             select * from jsonb_to_recordset($1::jsonb) as batch
-              (batch integer, user_id text, run_id text, owner text, attempt integer, count integer, requests_model boolean, events jsonb)
+              (batch integer, user_id text, run_id text, owner text, attempt integer, count integer, begins_reply boolean, base integer,
+               events jsonb)
           ), locked as (
             -- In one order, here and where leases are renewed: else two of them could wait for each other.
             select run.user_id, run.run_id from recollect_runs run join batch using (user_id, run_id) order by 1, 2 for update of run
           ), run as (
-            update recollect_runs run set last_sequence = run.last_sequence + batch.count,
-              model_requested = run.model_requested or batch.requests_model
+            update recollect_runs run set last_sequence = coalesce(batch.base, run.last_sequence) + batch.count,
+              reply_begun = run.reply_begun or batch.begins_reply
             from locked join batch using (user_id, run_id) where run.user_id = batch.user_id and run.run_id = batch.run_id
               and run.lease_owner = batch.owner and run.attempt = batch.attempt and run.status = 'RUNNING'
             returning batch.batch, run.user_id, run.run_id, run.last_sequence - batch.count as base, run.last_sequence, batch.events
           ), event as (
-            insert into recollect_run_events (user_id, run_id, sequence, type, data)
-            select run.user_id, run.run_id, run.base + event.position, event.type, event.data
-            from run, jsonb_to_recordset(run.events) as event (position integer, type text, data jsonb)
+            insert into recollect_run_events (user_id, run_id, sequence, type, data, at)
+            select run.user_id, run.run_id, run.base + event.position, event.type, event.data, coalesce(event.at, now())
+            from run, jsonb_to_recordset(run.events) as event (position integer, type text, data jsonb, at timestamptz)
+            on conflict do nothing
           )
           select batch, last_sequence, now() as at from run`,
           [JSON.stringify(parameter)],
@@ -51,7 +54,7 @@ export function createEventStore(database: Database): EventStore {
 
     read(user, runId, after, limit) {
       return database.asUser(user, async (transaction) => {
-        const [row] = await transaction.query<{
+        const [row] = await transaction.commit<{
           status: RunStatus;
           last_sequence: number;
           memory_status: MemoryUpdateStatus;
@@ -70,6 +73,8 @@ export function createEventStore(database: Database): EventStore {
         };
       });
     },
+
+    release: () => undefined,
   };
 }
 

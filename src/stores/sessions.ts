@@ -1,22 +1,31 @@
 /** Conversations: what was said, and what it came to. */
 
 import { type FilterQuery, raw } from "@mikro-orm/core";
-import type { Conversation, SessionFilter, SessionStore } from "../agent/ports.ts";
-import type { Message, Session, SessionSummary, UserId } from "../agent/types.ts";
+import type { SessionFilter, SessionStore } from "../agent/ports.ts";
+import type { Message, Session, UserId } from "../agent/types.ts";
 import type { Database, Transaction } from "./database.ts";
 import { isDeadlock } from "./database-error.ts";
 import { MessageEntity, SessionEntity, type SessionRow } from "./entities.ts";
+import { once } from "./idempotency.ts";
 import { completeJob, summaryLane } from "./jobs.ts";
 import { caseless } from "./memory-queries.ts";
 import { pageQuery, toPage } from "./paging.ts";
+import type { Pieces } from "./pieces.ts";
 import { MESSAGE_COLUMNS, messageFromEntity, RUN_COLUMNS, type RunRow, type SqlMessageRow, toMessage, toRun } from "./rows.ts";
+import { countingUsage, usageValues } from "./usage.ts";
 
 /** At most this many turns go into one summary. */
 const MAX_TURNS_PER_SUMMARY = 50;
 /** How often a deletion is begun when others lock its rows in another order. */
 const MAX_TRIES = 3;
 
-export function createSessionStore(database: Database): SessionStore {
+/** `pieces`: as for the runs. */
+const SAVE_SUMMARY = `with session as (
+    update agno_sessions set summary = $3::jsonb, updated_at = now() where user_id = $1 and session_id = $2 returning 1
+  ), ${countingUsage("summary", "session", 4)}
+  select 1 as one`;
+
+export function createSessionStore(database: Database, pieces: Pieces | null = null): SessionStore {
   return {
     get(user, sessionId) {
       return database.asUser(user, async ({ em }) => {
@@ -47,10 +56,6 @@ export function createSessionStore(database: Database): SessionStore {
       return database.asUser(user, ({ em }) => em.count(MessageEntity, { userId: user, sessionId }));
     },
 
-    conversation(user, sessionId, turn, turns) {
-      return database.asUser(user, (transaction) => loadConversation(transaction, user, sessionId, turn, turns));
-    },
-
     unsummarized(user, sessionId) {
       return database.asUser(user, async (transaction) => {
         const row = await transaction.em.findOne(SessionEntity, { userId: user, sessionId });
@@ -71,16 +76,12 @@ export function createSessionStore(database: Database): SessionStore {
       });
     },
 
-    saveSummary(job, sessionId, summary) {
+    saveSummary(job, sessionId, summary, usage) {
       return database.asUser(job.userId, async (transaction) => {
         if (!(await completeJob(transaction, job))) {
           return false;
         }
-        await transaction.query("update agno_sessions set summary = $3::jsonb, updated_at = now() where user_id = $1 and session_id = $2", [
-          job.userId,
-          sessionId,
-          JSON.stringify(summary),
-        ]);
+        await transaction.query(SAVE_SUMMARY, [job.userId, sessionId, JSON.stringify(summary), ...usageValues(usage)]);
         // One that was given up before is made good by this one.
         await transaction.query("delete from recollect_jobs where user_id = $1 and lane = $2 and state = 'DEAD'", [
           job.userId,
@@ -109,10 +110,10 @@ export function createSessionStore(database: Database): SessionStore {
       return database.asUser(user, ({ em }) => em.count(SessionEntity, { $and: sessionConditions(user, filter) }));
     },
 
-    runs(user, sessionId, status, page) {
+    async runs(user, sessionId, status, page) {
       const query = pageQuery("runs", page);
-      return database.asUser(user, async (transaction) => {
-        const rows = await transaction.query<RunRow>(
+      const found = await database.asUser(user, async (transaction) => {
+        const rows = await transaction.commit<RunRow>(
           `select ${RUN_COLUMNS} from recollect_runs run
           where user_id = $1 and session_id = $2 and ($3::jsonb is null or $3::jsonb ? status)
             and ($4::integer is null or turn < $4) and ($5::integer is null or turn > $5)
@@ -126,24 +127,43 @@ export function createSessionStore(database: Database): SessionStore {
           (run) => run.turn,
         );
       });
+      const runs = await pieces?.refresh(found.items.map(({ node }) => node));
+      return runs ? { ...found, items: found.items.map(({ cursor, node }, index) => ({ cursor, node: runs[index] ?? node })) } : found;
     },
 
-    rename(user, sessionId, name) {
-      return database.asUser(user, async (transaction) => {
-        await transaction.query(
-          `update agno_sessions set name = $3, updated_at = now()
-          where user_id = $1 and session_id = $2 and name is distinct from $3`,
-          [user, sessionId, name],
-        );
-        const row = await transaction.em.findOne(SessionEntity, { userId: user, sessionId });
-        return row && toSession(user, row);
+    rename(user, sessionId, name, request) {
+      return database.asUser(user, (transaction) => {
+        const find = async () => {
+          const row = await transaction.em.findOne(SessionEntity, { userId: user, sessionId });
+          return row && toSession(user, row);
+        };
+        return once(transaction, user, request, {
+          async work() {
+            await transaction.query(
+              `update agno_sessions set name = $3, updated_at = now()
+              where user_id = $1 and session_id = $2 and name is distinct from $3`,
+              [user, sessionId, name],
+            );
+            return find();
+          },
+          keep: () => ({}),
+          recall: find,
+        });
       });
     },
 
-    async delete(user, sessionId) {
+    async delete(user, sessionId, request) {
       for (let tries = 1; ; tries++) {
         try {
-          return await database.asUser(user, (transaction) => deleteSession(transaction, user, sessionId));
+          const runIds = await database.asUser(user, (transaction) =>
+            once(transaction, user, request, {
+              work: () => deleteSession(transaction, user, sessionId),
+              keep: () => ({}),
+              recall: async () => [],
+            }),
+          );
+          await pieces?.remove(user, runIds ?? []);
+          return runIds;
         } catch (error) {
           // Another process was ending a run of it at the same moment, and was let through.
           if (!isDeadlock(error) || tries === MAX_TRIES) {
@@ -156,16 +176,19 @@ export function createSessionStore(database: Database): SessionStore {
 }
 
 /**
- * Jobs first, then runs, then the session: whoever stores what a job came to locks them in this order, and no two
+ * The ids of its runs; null when there is no such session. Jobs first, then runs, then the session: whoever stores what a job came to locks them in this order, and no two
  * transactions may wait for each other.
  */
-async function deleteSession(transaction: Transaction, user: UserId, sessionId: string): Promise<boolean> {
+async function deleteSession(transaction: Transaction, user: UserId, sessionId: string): Promise<string[] | null> {
   await transaction.query(
     `delete from recollect_jobs where user_id = $1 and (lane = $3 or run_id in (
       select run_id from recollect_runs where user_id = $1 and session_id = $2))`,
     [user, sessionId, summaryLane(sessionId)],
   );
-  await transaction.query("delete from recollect_runs where user_id = $1 and session_id = $2", [user, sessionId]);
+  const runs = await transaction.query<{ run_id: string }>(
+    "delete from recollect_runs where user_id = $1 and session_id = $2 returning run_id",
+    [user, sessionId],
+  );
   const deleted = await transaction.query("delete from agno_sessions where user_id = $1 and session_id = $2 returning 1 as one", [
     user,
     sessionId,
@@ -176,7 +199,7 @@ async function deleteSession(transaction: Transaction, user: UserId, sessionId: 
       select 1 from recollect_runs run where run.user_id = $1 and run.run_id = job.run_id)))`,
     [user, summaryLane(sessionId)],
   );
-  return deleted.length === 1;
+  return deleted.length === 1 ? runs.map((run) => run.run_id) : null;
 }
 
 function sessionConditions(user: UserId, filter: SessionFilter): FilterQuery<SessionRow>[] {
@@ -197,31 +220,8 @@ function sessionConditions(user: UserId, filter: SessionFilter): FilterQuery<Ses
   return conditions;
 }
 
-async function loadConversation(
-  transaction: Transaction,
-  user: UserId,
-  sessionId: string,
-  turn: number,
-  turns: number,
-): Promise<Conversation> {
-  const [row] = await transaction.query<{ summary: SessionSummary | null; previous: SessionSummary | null; history: SqlMessageRow[] }>(
-    `select summary, case when $3 <= 2 then (
-        select summary from agno_sessions previous
-        where previous.user_id = $1 and previous.sequence < session.sequence and previous.session_id <> $2 and previous.summary is not null
-        order by previous.sequence desc limit 1) end as previous,
-      coalesce((
-        select jsonb_agg(to_jsonb(message) order by message.sequence) from (
-          select ${MESSAGE_COLUMNS} from recollect_messages
-          where user_id = $1 and session_id = $2 and sequence < $4 and sequence >= $5) as message), '[]') as history
-    from agno_sessions session where user_id = $1 and session_id = $2`,
-    [user, sessionId, turn, 2 * turn - 1, 2 * (turn - turns) - 1],
-  );
-  const history = (row?.history ?? []).map((message) => toMessage(user, message));
-  return { history: withoutUnanswered(history), summary: row?.summary ?? null, previousSummary: row?.previous ?? null };
-}
-
 /** A message whose run failed or was cancelled without a word has nothing to stand beside it: it is left out. */
-function withoutUnanswered(history: Message[]): Message[] {
+export function withoutUnanswered(history: Message[]): Message[] {
   const answered = new Set(history.filter((message) => message.role === "ASSISTANT").map((message) => message.runId));
   return history.filter((message) => answered.has(message.runId));
 }

@@ -41,16 +41,28 @@ export interface TestServerOptions {
   database?: TestDatabase;
   /** A model server that outlives this server. */
   model?: ModelServer;
+  /** Where its log goes. */
+  logTo?: { write(line: string): void };
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const model = options.model ?? (await startModelServer());
   const database = options.database ?? (await createTestDatabase());
   const config = loadConfig(serverEnvironment(database, model, options.env), null);
-  const log = createLogger(config.logLevel);
+  const log = createLogger(config.logLevel, options.logTo);
   const context = await createContext(config, log, options.overrides);
-  const { host, port } = config;
-  const server: RunningServer = await startServer({ services: context.services, host, port, log, ready: context.ready });
+  const { host, port, corsOrigins, limits, introspection } = config;
+  const server: RunningServer = await startServer({
+    services: context.services,
+    authenticator: context.authenticator,
+    corsOrigins,
+    host,
+    port,
+    log,
+    ready: context.ready,
+    limits,
+    introspection,
+  });
   const sockets = new Set<SocketClient>();
 
   const graphql = (operation: string, variables: object = {}): Promise<GraphQLAnswer> => postGraphQL(server.url, operation, variables);
@@ -113,19 +125,23 @@ export function serverEnvironment(database: TestDatabase, model: ModelServer, en
   };
 }
 
-export async function postGraphQL(url: string, operation: string, variables: object = {}): Promise<GraphQLAnswer> {
+export async function postGraphQL(url: string, operation: string, variables: object = {}, headers: object = {}): Promise<GraphQLAnswer> {
   const response = await fetch(`${url}/graphql`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify({ query: documentOf(operation), variables }),
   });
   return (await response.json()) as GraphQLAnswer;
 }
 
-export function createSocketClient(url: string, options: { retryAttempts?: number; socket?: typeof WebSocket } = {}): SocketClient {
+export function createSocketClient(
+  url: string,
+  options: { retryAttempts?: number; socket?: typeof WebSocket; token?: string } = {},
+): SocketClient {
   return createClient({
     url: `${url.replace(/^http/, "ws")}/graphql`,
     webSocketImpl: options.socket ?? WebSocket,
+    ...(options.token !== undefined && { connectionParams: { authorization: `Bearer ${options.token}` } }),
     retryAttempts: options.retryAttempts ?? 0,
     retryWait: async () => undefined,
     shouldRetry: () => true,

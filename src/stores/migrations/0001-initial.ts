@@ -1,9 +1,10 @@
 /**
- * The whole schema. Tables belong to the role that migrates; the server works as one of three roles that own nothing:
+ * The whole schema. Tables belong to the role that migrates; the server works as one of four roles that own nothing:
  *
  * - recollect_app: one user's rows, named by the setting app.user_id of the transaction. No setting, no rows.
  * - recollect_log: appends to the event log across runs, reads nothing but what fences it.
- * - recollect_worker: ids, states, leases and times of runs and jobs, never content.
+ * - recollect_keys: looks up API keys, and nothing else does.
+ * - recollect_worker: ids, states, leases and times of runs and jobs, never content; removes events past their time unread.
  *
  * Keys of content tables begin with user_id, so the same names may be used by two users, and so that the tables can be
  * distributed by user. Text ids compare byte by byte (collation C). Numbers in `sequence` columns come from counters.
@@ -15,7 +16,7 @@ const ID = `text collate "C" not null`;
 
 /** One statement each: the embedded database takes no more at a time. */
 const STATEMENTS = [
-  ...["recollect_app", "recollect_log", "recollect_worker"].flatMap(roleStatements),
+  ...["recollect_app", "recollect_keys", "recollect_log", "recollect_worker"].flatMap(roleStatements),
 
   `create table recollect_users (
     user_id text collate "C" primary key check (octet_length(user_id) between 1 and 256),
@@ -56,21 +57,25 @@ const STATEMENTS = [
     idempotency_key text collate "C",
     fingerprint text not null,
     last_sequence integer not null default 0,
-    model_requested boolean not null default false,
+    reply_begun boolean not null default false,
     cancel_requested boolean not null default false,
     lease_owner text,
     lease_until timestamptz,
     attempt integer not null default 0,
     created_at timestamptz not null default now(),
     finished_at timestamptz,
+    pieces_kept boolean not null default true,
     primary key (user_id, run_id),
     foreign key (user_id, session_id) references agno_sessions on delete cascade
   )`,
   `create unique index recollect_runs_turn on recollect_runs (user_id, session_id, turn)`,
   `create unique index recollect_runs_one_running on recollect_runs (user_id, session_id) where status = 'RUNNING'`,
   `create unique index recollect_runs_idempotency on recollect_runs (user_id, idempotency_key)`,
+  `create index recollect_runs_open on recollect_runs (user_id) where status in ('QUEUED', 'RUNNING', 'PAUSED')`,
   `create index recollect_runs_queued on recollect_runs (created_at) where status = 'QUEUED'`,
   `create index recollect_runs_running on recollect_runs (lease_until) where status = 'RUNNING'`,
+
+  `create index recollect_runs_pieces on recollect_runs (finished_at) where pieces_kept and finished_at is not null`,
 
   `create table recollect_messages (
     user_id ${ID},
@@ -193,6 +198,27 @@ const STATEMENTS = [
   `create index recollect_jobs_lane on recollect_jobs (user_id, lane, job_id)`,
   `create index recollect_jobs_run on recollect_jobs (user_id, run_id)`,
 
+  `create table recollect_idempotency (
+    user_id ${ID} references recollect_users on delete cascade,
+    key ${ID},
+    operation text not null,
+    fingerprint text not null,
+    result jsonb,
+    created_at timestamptz not null default now(),
+    primary key (user_id, key)
+  )`,
+  `create table recollect_usage (
+    user_id ${ID} references recollect_users on delete cascade,
+    day date not null,
+    purpose text not null check (purpose in ('reply', 'memory', 'summary')),
+    calls integer not null,
+    input_tokens bigint not null,
+    output_tokens bigint not null,
+    primary key (user_id, day, purpose)
+  )`,
+
+  `create index recollect_idempotency_old on recollect_idempotency (created_at)`,
+
   ...[
     "recollect_users",
     "agno_sessions",
@@ -203,26 +229,65 @@ const STATEMENTS = [
     "recollect_memory_evidence",
     "recollect_memory_history",
     "recollect_jobs",
+    "recollect_idempotency",
+    "recollect_usage",
   ].flatMap(userRowStatements),
   // History is only ever added to.
   `revoke update, delete on recollect_memory_history from recollect_app`,
 
-  `grant select (user_id, run_id, status, lease_owner, attempt, last_sequence, model_requested),
-    update (last_sequence, model_requested) on recollect_runs to recollect_log`,
+  // Receipts of erasures name nobody: user_hash can be made again by who knows the receipt and the user's id.
+  `create table recollect_erasures (
+    receipt_id text collate "C" primary key,
+    user_hash text not null,
+    counts jsonb not null,
+    erased_at timestamptz not null default now()
+  )`,
+  `alter table recollect_erasures enable row level security`,
+  `grant insert on recollect_erasures to recollect_app`,
+  `create policy receipts_add on recollect_erasures for insert to recollect_app with check (true)`,
+
+  // No user's rows: it says who may be a user. subject is whom a key acts for; users are shown nothing of it, not even their own.
+  `create table recollect_api_keys (
+    key_id text collate "C" primary key,
+    secret_hash text collate "C" not null unique,
+    scope text not null check (scope in ('user', 'service', 'admin')),
+    subject text collate "C" check (octet_length(subject) between 1 and 256),
+    name text,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    last_used_at timestamptz,
+    check ((scope = 'user') = (subject is not null))
+  )`,
+  `alter table recollect_api_keys enable row level security`,
+  `grant select (key_id, secret_hash, scope, subject, expires_at, revoked_at, last_used_at), update (last_used_at)
+    on recollect_api_keys to recollect_keys`,
+  `create policy keys_read on recollect_api_keys for select to recollect_keys using (true)`,
+  `create policy keys_note_use on recollect_api_keys for update to recollect_keys using (true) with check (true)`,
+
+  `grant select (user_id, run_id, status, lease_owner, attempt, last_sequence, reply_begun),
+    update (last_sequence, reply_begun) on recollect_runs to recollect_log`,
   `grant insert on recollect_run_events to recollect_log`,
   `create policy log_runs_read on recollect_runs for select to recollect_log using (true)`,
   `create policy log_runs_advance on recollect_runs for update to recollect_log using (true) with check (true)`,
   `create policy log_events_append on recollect_run_events for insert to recollect_log with check (true)`,
 
-  `grant select (user_id, run_id, session_id, turn, status, lease_owner, lease_until, attempt, last_sequence, model_requested,
-    cancel_requested, created_at), update (status, lease_owner, lease_until, attempt) on recollect_runs to recollect_worker`,
+  `grant select (user_id, run_id, session_id, turn, status, lease_owner, lease_until, attempt, last_sequence, reply_begun,
+    cancel_requested, created_at, finished_at, memory_status, pieces_kept), update (status, lease_owner, lease_until, attempt, pieces_kept)
+    on recollect_runs to recollect_worker`,
   `create policy worker_runs_read on recollect_runs for select to recollect_worker using (true)`,
   `create policy worker_runs_lease on recollect_runs for update to recollect_worker using (true) with check (true)`,
+  `grant select (user_id, run_id, type), delete on recollect_run_events to recollect_worker`,
+  `create policy worker_events_read on recollect_run_events for select to recollect_worker using (true)`,
+  `create policy worker_events_prune on recollect_run_events for delete to recollect_worker using (true)`,
   `grant select (job_id, user_id, lane, kind, run_id, state, attempt, run_at, lease_owner, lease_until, created_at),
     update (state, attempt, run_at, lease_owner, lease_until) on recollect_jobs to recollect_worker`,
   `create policy worker_jobs_read on recollect_jobs for select to recollect_worker using (true)`,
   `grant delete on recollect_jobs to recollect_worker`,
   `create policy worker_jobs_drop on recollect_jobs for delete to recollect_worker using (true)`,
+  `grant select (user_id, key, created_at), delete on recollect_idempotency to recollect_worker`,
+  `create policy worker_keys_read on recollect_idempotency for select to recollect_worker using (true)`,
+  `create policy worker_keys_drop on recollect_idempotency for delete to recollect_worker using (true)`,
   `create policy worker_jobs_lease on recollect_jobs for update to recollect_worker using (true) with check (true)`,
 ];
 
