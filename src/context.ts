@@ -216,7 +216,7 @@ export async function createContext(config: Config, log: Logger, overrides: Over
       sessionFeed,
       status,
       userData,
-      rates: new RequestRate(config.limits.requestsPerMinute),
+      rates: new RequestRate(config.limits.requestsPerMinute, { processes: () => 1 + peers.others }),
     },
     authenticator,
     database,

@@ -62,14 +62,21 @@ test("erasing removes every row of the user and of nobody else, and leaves a rec
   const extraction = server.model.hold(0, "extraction");
   await server.data("RunAgent", { input: { userId: "erased-canary", sessionId: "one", message: "I love erased-canary birds." } });
   await extraction.reached;
+  for (const [key, subject] of Object.entries({ gone: "erased-canary", kept: "stays" })) {
+    await server.context.database.asOperator((transaction) =>
+      transaction.query("insert into recollect_api_keys (key_id, secret_hash, scope, subject) values ($1, $1, 'user', $2)", [key, subject]),
+    );
+  }
   const stays = await exportUser(server, "stays");
   const rows = await rowsOf("erased-canary");
   expect(Object.keys(rows).length).toBe(USER_TABLES.length);
+  const counts = { ...rows, recollect_api_keys: 1 };
   const erased = await eraseUser(server, "erased-canary");
   expect(erased.remainingCount).toBe(0);
   expect(
     Object.fromEntries(erased.counts.map(({ table, erasedCount }: { table: string; erasedCount: number }) => [table, erasedCount])),
-  ).toEqual(rows);
+  ).toEqual(counts);
+  expect(await server.context.database.inspect("select key_id from recollect_api_keys")).toEqual([{ key_id: "kept" }]);
   extraction.release();
   await server.drain();
   expect(await rowsOf("erased-canary")).toEqual({});
@@ -78,7 +85,7 @@ test("erasing removes every row of the user and of nobody else, and leaves a rec
   const [receipt] = await server.context.database.inspect(
     `select user_hash, counts from recollect_erasures where receipt_id = '${erased.receiptId}'`,
   );
-  expect(receipt).toEqual({ user_hash: receiptHash(erased.receiptId, "erased-canary"), counts: rows });
+  expect(receipt).toEqual({ user_hash: receiptHash(erased.receiptId, "erased-canary"), counts });
   expect(receipt?.user_hash).not.toBe(createHash("sha256").update("erased-canary").digest("base64url"));
   expect((await eraseUser(server, "never seen")).counts.every(({ erasedCount }: { erasedCount: number }) => erasedCount === 0)).toBe(true);
 });

@@ -88,7 +88,7 @@ describe("requests in a minute", () => {
 
   test("come back with the time, a burst of a minute at the most", () => {
     let now = 0;
-    const rate = new RequestRate(60, () => now);
+    const rate = new RequestRate(60, { now: () => now });
     const taken = (): number => {
       let count = 0;
       try {
@@ -106,6 +106,23 @@ describe("requests in a minute", () => {
     expect(taken()).toBe(10);
     now += 3_600_000;
     expect(taken()).toBe(60);
+  });
+
+  test("are shared out among the processes there are", () => {
+    let processes = 1;
+    const rate = new RequestRate(60, { processes: () => processes });
+    const taken = (name: string): number => {
+      for (let count = 0; ; count++) {
+        try {
+          rate.count(name);
+        } catch {
+          return count;
+        }
+      }
+    };
+    expect(taken("ada")).toBe(60);
+    processes = 3;
+    expect(taken("bob")).toBe(20);
   });
 
   test("are not counted on a server that asks for no tokens, unless it is told to", async () => {

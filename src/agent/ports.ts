@@ -475,8 +475,8 @@ export interface EventLog {
  * look, once a second; a word that is lost costs that second and nothing else.
  */
 export interface Peers {
-  /** False while no other process is known: then nothing is sent. */
-  readonly present: boolean;
+  /** How many are known; while there is none nothing is sent. */
+  readonly others: number;
   /** False while words of others may be missed. */
   readonly listening: boolean;
   /**

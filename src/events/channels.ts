@@ -12,7 +12,7 @@ const RING_TEXT = 256 * 1_024;
 const WORD_LENGTH = 16;
 
 /** Of a process that has its database to itself. */
-export const NO_PEERS: Peers = { present: false, listening: true, tell: () => undefined, hear: () => undefined };
+export const NO_PEERS: Peers = { others: 0, listening: true, tell: () => undefined, hear: () => undefined };
 
 /** How often followers are sent to the database although nothing woke them (ms): while words of other processes cannot be heard, and otherwise. */
 const DEAF_INTERVAL = 1_000;
@@ -61,7 +61,7 @@ export class Channels<C extends Channel> {
 
   /** Wakes the followers in other processes. */
   tellPeers(...name: string[]): void {
-    if (this.#peers.present) {
+    if (this.#peers.others > 0) {
       this.#peers.tell(this.#wordOf(name));
     }
   }

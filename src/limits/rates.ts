@@ -1,4 +1,4 @@
-/** What one user or one address may do at a time and in a minute. Counted in this process: with several, each allows as much. */
+/** What one user or one address may do at a time and in a minute. Counted in this process, which allows its share of a rate when there are several. */
 
 import { AppError } from "../errors.ts";
 
@@ -15,13 +15,21 @@ interface Bucket {
 /** Requests a minute, for each name of its own: a burst of a minute's worth, then as many as the minute brings back. */
 export class RequestRate {
   readonly #perMinute: number | null;
+  readonly #processes: () => number;
   readonly #now: () => number;
   readonly #buckets = new Map<string, Bucket>();
   #forgetFrom = FORGET_FROM;
 
-  /** `perMinute`: null for no limit. `now`: the time in ms, by default of a clock that never goes back. */
-  constructor(perMinute: number | null, now: () => number = () => performance.now()) {
+  /**
+   * `perMinute`: null for no limit. `processes`: how many share it, this one included. `now`: the time in ms, by default of a
+   * clock that never goes back.
+   */
+  constructor(
+    perMinute: number | null,
+    { processes = () => 1, now = () => performance.now() }: { processes?: () => number; now?: () => number } = {},
+  ) {
     this.#perMinute = perMinute;
+    this.#processes = processes;
     this.#now = now;
   }
 
@@ -31,13 +39,14 @@ export class RequestRate {
       return;
     }
     const now = this.#now();
-    const bucket = this.#buckets.get(name) ?? { left: this.#perMinute, at: now };
-    bucket.left = Math.min(this.#perMinute, bucket.left + ((now - bucket.at) / MINUTE_MS) * this.#perMinute);
+    const share = Math.max(1, this.#perMinute / this.#processes());
+    const bucket = this.#buckets.get(name) ?? { left: share, at: now };
+    bucket.left = Math.min(share, bucket.left + ((now - bucket.at) / MINUTE_MS) * share);
     bucket.at = now;
     if (bucket.left < 1) {
       throw tooMany(
         `More than ${this.#perMinute} requests in a minute. Send fewer at a time.`,
-        Math.max(1, Math.ceil(((1 - bucket.left) / this.#perMinute) * (MINUTE_MS / 1_000))),
+        Math.max(1, Math.ceil(((1 - bucket.left) / share) * (MINUTE_MS / 1_000))),
         { name: "requestsPerMinute", max: this.#perMinute },
       );
     }

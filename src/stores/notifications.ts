@@ -55,8 +55,8 @@ export class PeerNotifications implements Peers {
     this.#connecting ??= this.#stayConnected();
   }
 
-  get present(): boolean {
-    return this.#lastHeard.size > 0;
+  get others(): number {
+    return this.#lastHeard.size;
   }
 
   get listening(): boolean {
@@ -64,7 +64,7 @@ export class PeerNotifications implements Peers {
   }
 
   tell(word: string): void {
-    if (this.present) {
+    if (this.others > 0) {
       this.#words.add(word);
       this.#gathering ??= setTimeout(() => void this.#flush(), GATHER_TIME);
     }
@@ -76,7 +76,7 @@ export class PeerNotifications implements Peers {
 
   /** Sends what has gathered, says that this process is going, and closes the connection. */
   async close(): Promise<void> {
-    if (this.present) {
+    if (this.others > 0) {
       await this.#flush();
       await this.#send("bye").catch(() => undefined);
     }

@@ -189,11 +189,18 @@ async function requireAll(transaction: Transaction, user: UserId, records: UserR
  */
 async function eraseAll(transaction: Transaction, user: UserId): Promise<Erasure> {
   const [begun] = await transaction.query<{ at: string }>("select now() as at");
-  await transaction.query("select 1 from recollect_users where user_id = $1 for no key update", [user]);
-  const counts = await countAll(transaction, user);
+  // Whoever writes for this user waits from here on, also when there was no such user: else new data could begin under our hands.
+  const [locked] = await transaction.query<{ made: boolean }>(
+    `insert into recollect_users (user_id) values ($1)
+    on conflict (user_id) do update set session_sequence = recollect_users.session_sequence returning xmax = 0 as made`,
+    [user],
+  );
+  const found = await countAll(transaction, user);
+  const counts = found.map(({ table, count }) => ({ table, count: locked?.made && table === "recollect_users" ? 0 : count }));
   await transaction.query("delete from recollect_jobs where user_id = $1", [user]);
   const runs = await transaction.query<{ run_id: string }>("delete from recollect_runs where user_id = $1 returning run_id", [user]);
   await transaction.query("delete from recollect_users where user_id = $1", [user]);
+  await transaction.query("delete from recollect_api_keys where subject = $1", [user]);
   const left = await countAll(transaction, user);
   const receiptId = uuid();
   await transaction.commit("insert into recollect_erasures (receipt_id, user_hash, counts) values ($1, $2, $3::jsonb)", [
@@ -210,9 +217,10 @@ async function eraseAll(transaction: Transaction, user: UserId): Promise<Erasure
   };
 }
 
-const COUNT_ALL = USER_TABLES.map(
-  (table) => `select '${table}' as table, count(*)::integer as count from ${table} where user_id = $1`,
-).join(" union all ");
+const COUNT_ALL = [
+  ...USER_TABLES.map((table) => `select '${table}' as table, count(*)::integer as count from ${table} where user_id = $1`),
+  "select 'recollect_api_keys', count(*)::integer from recollect_api_keys where subject = $1",
+].join(" union all ");
 
 function countAll(transaction: Transaction, user: UserId): Promise<{ table: string; count: number }[]> {
   return transaction.query<{ table: string; count: number }>(`select * from (${COUNT_ALL}) as counted order by 1`, [user]);

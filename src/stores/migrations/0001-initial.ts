@@ -246,7 +246,7 @@ const STATEMENTS = [
   `grant insert on recollect_erasures to recollect_app`,
   `create policy receipts_add on recollect_erasures for insert to recollect_app with check (true)`,
 
-  // No user's rows: it says who may be a user. subject is whom a key acts for; users are shown nothing of it, not even their own.
+  // Not a user's data: it says who may be a user. Users are shown nothing of it; who erases a user takes the user's keys away as well.
   `create table recollect_api_keys (
     key_id text collate "C" primary key,
     secret_hash text collate "C" not null unique,
@@ -263,6 +263,11 @@ const STATEMENTS = [
   `grant select (key_id, secret_hash, scope, subject, expires_at, revoked_at, last_used_at), update (last_used_at)
     on recollect_api_keys to recollect_keys`,
   `create policy keys_read on recollect_api_keys for select to recollect_keys using (true)`,
+  `grant select (subject), delete on recollect_api_keys to recollect_app`,
+  `create policy keys_own_read on recollect_api_keys for select to recollect_app
+    using (subject = nullif(current_setting('app.user_id', true), ''))`,
+  `create policy keys_own_drop on recollect_api_keys for delete to recollect_app
+    using (subject = nullif(current_setting('app.user_id', true), ''))`,
   `create policy keys_note_use on recollect_api_keys for update to recollect_keys using (true) with check (true)`,
 
   `grant select (user_id, run_id, status, lease_owner, attempt, last_sequence, reply_begun),
