@@ -4,7 +4,7 @@
  * Times of one machine say little; the ratios of interleaved rounds say more. Without DATABASE_URL only the counts are taken, embedded.
  */
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { Client } from "pg";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -52,7 +53,7 @@ try {
 async function measureAlone(): Promise<void> {
   const server = await startRecollect(null);
   await warmUp(recollectTurn(server), 20);
-  print([["level", "turns/s", "CPU ms/turn"], ...(await rounds({ recollect: { server, turn: recollectTurn(server) } })).rows]);
+  print([["level", "turns/s", "CPU ms/turn"], ...(await rounds({ recollect: { server, turn: recollectTurn(server) } }, LEVELS)).rows]);
   await printCosts(server);
   await stop(server);
 }
@@ -70,10 +71,11 @@ async function measureBeside(databaseUrl: string): Promise<void> {
       recollect: { server: recollect, turn: recollectTurn(recollect) },
     };
     for (const { turn } of Object.values(contenders)) {
-      await warmUp(turn, 100);
+      await warmUp(turn, 300);
     }
-    const { rows } = await rounds(contenders);
+    const { rows } = await rounds(contenders, LEVELS);
     print([["", "concurrency", "turns/s", "CPU ms/turn", "ratio of CPU to bare (rounds)"], ...rows]);
+    await printIsolation(databaseUrl, { server: recollect, turn: recollectTurn(recollect) });
     await printFirstToken(recollect);
     await printCosts(recollect);
     await stop(recollect);
@@ -83,27 +85,75 @@ async function measureBeside(databaseUrl: string): Promise<void> {
   }
 }
 
+/** What it costs to keep users apart: the same server without row-level security, and one that asks for keys. */
+async function printIsolation(databaseUrl: string, recollect: Contenders[string]): Promise<void> {
+  const names = ["open", "keys"].map((what) => `recollect_bench_${what}_${process.pid}`);
+  const [open = "", keys = ""] = names.map((name) => Object.assign(new URL(databaseUrl), { pathname: `/${name}` }).href);
+  for (const name of names) {
+    await sql(databaseUrl, `create database ${name}`);
+  }
+  try {
+    const unguarded = await startRecollect(open);
+    await sql(
+      open,
+      `do $$ declare t text; begin
+        for t in select relname from pg_class where relrowsecurity loop execute format('alter table %I disable row level security', t); end loop;
+      end $$`,
+    );
+    const key = await makeKey(keys);
+    const guarded = await startRecollect(keys, { AUTH: "keys" });
+    const contenders = {
+      recollect,
+      "without row-level security": { server: unguarded, turn: recollectTurn(unguarded) },
+      "with AUTH=keys": { server: guarded, turn: recollectTurn(guarded, key) },
+    };
+    for (const { turn } of Object.values(contenders)) {
+      await warmUp(turn, 300);
+    }
+    const { rows } = await rounds(contenders, [16], "without row-level security");
+    print([["", "concurrency", "turns/s", "CPU ms/turn", "ratio of CPU to without row-level security (rounds)"], ...rows]);
+    await stop(unguarded);
+    await stop(guarded);
+  } finally {
+    for (const name of names) {
+      await sql(databaseUrl, `drop database if exists ${name} with (force)`);
+    }
+  }
+}
+
+/** Makes the tables, and a key that acts for whomever it names. */
+async function makeKey(databaseUrl: string): Promise<string> {
+  const script = path.join(HERE, "..", "..", "dist", "keys.js");
+  const env = { PATH: process.env.PATH, DATABASE_URL: databaseUrl };
+  const { stdout } = await promisify(execFile)(process.execPath, [script, "create", "--service"], { env });
+  const key = /\brk_\S+/.exec(stdout)?.[0];
+  if (!key) {
+    throw new Error(`No key in: ${stdout}`);
+  }
+  return key;
+}
+
 type Contenders = Record<string, { server: Server; turn: () => Promise<void> }>;
 
 /** The contenders take turns, so that a slow moment of the machine hits both. */
-async function rounds(contenders: Contenders): Promise<{ rows: string[][] }> {
+async function rounds(contenders: Contenders, levels: number[], base = "bare"): Promise<{ rows: string[][] }> {
   const rows: string[][] = [];
-  for (const level of LEVELS) {
+  for (const level of levels) {
     const figures = new Map<string, Figures[]>();
     for (let round = 0; round < ROUNDS; round++) {
       for (const [name, { server, turn }] of Object.entries(contenders)) {
         figures.set(name, [...(figures.get(name) ?? []), await load(server, turn, level, TURNS[level] ?? 100)]);
       }
     }
-    const bare = figures.get("bare");
+    const least = figures.get(base);
     for (const [name, measured] of figures) {
-      const ratios = measured.map((figure, round) => (figure.cpuMsPerTurn ?? Number.NaN) / (bare?.[round]?.cpuMsPerTurn ?? Number.NaN));
+      const ratios = measured.map((figure, round) => (figure.cpuMsPerTurn ?? Number.NaN) / (least?.[round]?.cpuMsPerTurn ?? Number.NaN));
       rows.push([
         name,
         String(level),
         median(measured.map((figure) => figure.turnsPerSecond)).toFixed(0),
         median(measured.map((figure) => figure.cpuMsPerTurn ?? Number.NaN)).toFixed(2),
-        bare && name !== "bare" ? ratios.map((ratio) => ratio.toFixed(2)).join(" ") : "",
+        least && name !== base ? ratios.map((ratio) => ratio.toFixed(2)).join(" ") : "",
       ]);
     }
   }
@@ -178,21 +228,23 @@ async function printFirstToken(server: Server): Promise<void> {
   ]);
 }
 
-function recollectTurn(server: Server): () => Promise<void> {
+/** `key`: for a server that asks for one. */
+function recollectTurn(server: Server, key?: string): () => Promise<void> {
   return () => {
     const number = ++turn;
     return ask(
       server,
       { userId: `user-${number % 200}`, sessionId: `s${number % 1_000}`, message: `I like thing${process.pid}x${number} a lot.` },
       "MEMORY",
+      key,
     );
   };
 }
 
-async function ask(server: Server, input: object, waitFor: string): Promise<void> {
+async function ask(server: Server, input: object, waitFor: string, key?: string): Promise<void> {
   const query =
     "mutation ($input: RunAgentInput!, $waitFor: RunStage!) { runAgent(input: $input, waitFor: $waitFor) { run { status memoryUpdate { status } } } }";
-  const answer = await post(`${server.url}/graphql`, { query, variables: { input, waitFor } });
+  const answer = await post(`${server.url}/graphql`, { query, variables: { input, waitFor } }, key);
   if (!JSON.stringify(answer).includes('"status":"DONE"')) {
     throw new Error(`A turn failed: ${JSON.stringify(answer)}`);
   }
@@ -209,8 +261,9 @@ function bareTurn(server: Server): () => Promise<void> {
   };
 }
 
-async function post(url: string, body: object): Promise<unknown> {
-  const response = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+async function post(url: string, body: object, key?: string): Promise<unknown> {
+  const headers = { "content-type": "application/json", ...(key && { authorization: `Bearer ${key}` }) };
+  const response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
   return response.json();
 }
 
@@ -220,8 +273,15 @@ async function warmUp(turn: () => Promise<void>, turns: number): Promise<void> {
   }
 }
 
-function startRecollect(databaseUrl: string | null): Promise<Server> {
-  const env = { PORT: "0", DATABASE_URL: databaseUrl ?? "", DATA_DIR: folder, OPENAI_BASE_URL: `${model.url}/v1`, CHAT_MODEL: "bench" };
+function startRecollect(databaseUrl: string | null, settings: NodeJS.ProcessEnv = {}): Promise<Server> {
+  const env = {
+    PORT: "0",
+    DATABASE_URL: databaseUrl ?? "",
+    DATA_DIR: folder,
+    OPENAI_BASE_URL: `${model.url}/v1`,
+    CHAT_MODEL: "bench",
+    ...settings,
+  };
   return start([MAIN], env, /serves on (http:\/\/[^/\s]+)/);
 }
 
