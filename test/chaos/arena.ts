@@ -33,6 +33,8 @@ export type Kind = "postgres" | "embedded";
 export interface Store {
   databaseUrl?: string;
   dataDir?: string;
+  /** Where pieces of replies are kept, if not in the database. */
+  redisUrl?: string;
   sql: Sql;
   remove(): Promise<void>;
 }
@@ -97,11 +99,12 @@ export class Arena {
 
   /** Starts a server without waiting for it. It may end only by `kill`, `finish`, or at its failpoint. */
   launch(failpoint?: Failpoint): ServerProcess {
-    const { databaseUrl, dataDir } = this.store;
+    const { databaseUrl, dataDir, redisUrl } = this.store;
     const server = startServer({
       modelUrl: this.#modelUrl,
       ...(databaseUrl !== undefined && { databaseUrl }),
       ...(dataDir !== undefined && { dataDir }),
+      ...(redisUrl !== undefined && { redisUrl }),
       ...(failpoint && { failpoint }),
     });
     this.#servers.add(server);
@@ -139,7 +142,14 @@ export class Arena {
     await this.stopLoad();
     const url = this.#url ?? (await this.start().then(() => this.#url));
     const { ledger, store } = this;
-    const findings = await examine({ ledger, model: this.#world.model, sql: store.sql, url: url ?? "", patience });
+    const findings = await examine({
+      ledger,
+      model: this.#world.model,
+      sql: store.sql,
+      url: url ?? "",
+      patience,
+      piecesElsewhere: store.redisUrl !== undefined,
+    });
     for (const server of [...this.#servers]) {
       this.#servers.delete(server);
       await stopServer(server).catch((error: Error) => this.problems.push(error.message));

@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import type { Outcome, World } from "./arena.ts";
 import { fillDisk, shareFolder } from "./folders.ts";
 import { killAtEveryStep, killAtRandom, killFirstStarts } from "./kills.ts";
-import { blackHoleDatabase, blackHoleModel, restartDatabase, resumeStaleWorker, stopInTransaction } from "./outages.ts";
+import { blackHoleDatabase, blackHoleModel, restartDatabase, resumeStaleWorker, stopInTransaction, stopRedis } from "./outages.ts";
 import { findPlantedFaults } from "./self-test.ts";
 import { inWorld, printTotal, summarize } from "./world.ts";
 
@@ -22,7 +22,6 @@ interface Scenario {
   run(world: World): Promise<Outcome[] | null>;
 }
 
-/** To come with it: Redis stopped. */
 const SCENARIOS: Scenario[] = [
   { name: "steps-postgres", run: (world) => killAtEveryStep(world, "postgres") },
   { name: "steps-embedded", run: (world) => killAtEveryStep(world, "embedded") },
@@ -33,6 +32,7 @@ const SCENARIOS: Scenario[] = [
   { name: "restarts", run: restartDatabase },
   { name: "black-hole-database", run: blackHoleDatabase },
   { name: "black-hole-model", run: blackHoleModel },
+  { name: "redis", run: stopRedis },
   { name: "stale-worker", run: resumeStaleWorker },
   { name: "stopped-in-transaction", long: true, run: stopInTransaction },
   { name: "full-disk", long: true, run: fillDisk },

@@ -32,6 +32,8 @@ export interface Evidence {
   url: string;
   /** How long whatever is not done yet may take (ms). */
   patience: number;
+  /** The pieces of replies are in Redis, which may have lost them: what is stored of them has gaps. */
+  piecesElsewhere: boolean;
 }
 
 /** A lease, the looks at leases, and a few seconds. */
@@ -149,7 +151,7 @@ async function memoriesOf(url: string, user: number): Promise<string[]> {
   return texts;
 }
 
-function checkRuns({ ledger, model }: Evidence, stored: Stored, shown: Shown, found: Found): void {
+function checkRuns({ ledger, model, piecesElsewhere }: Evidence, stored: Stored, shown: Shown, found: Found): void {
   const runsByKey = Map.groupBy(stored.runs, (run) => run.idempotency_key);
   const eventsByRun = Map.groupBy(stored.events, (event) => event.run_id);
   const messagesByRun = Map.groupBy(stored.messages, (message) => message.run_id);
@@ -180,7 +182,10 @@ function checkRuns({ ledger, model }: Evidence, stored: Stored, shown: Shown, fo
     }
     checkFact(sent, stored, shown, found);
     const replies = messages.filter((message) => message.role === "ASSISTANT");
-    checkEvents(sent, run, eventsByRun.get(run.run_id) ?? [], replies, shown.runs.get(run.run_id)?.reply ?? null, found);
+    const events = eventsByRun.get(run.run_id) ?? [];
+    checkNumbers(sent, events, replies, found);
+    const reply = shown.runs.get(run.run_id)?.reply ?? null;
+    piecesElsewhere ? checkReply(sent, run, replies, reply, found) : checkEvents(sent, run, events, replies, reply, found);
     const firstWord = eventsByRun.get(run.run_id)?.find((event) => event.type === "TextMessageContent");
     if (firstWord && model.repliesAsked.get(sent.fact)?.some((at) => at > firstWord.at)) {
       found.add("duplicated", `the model was asked again for ${name} after its first word`);
@@ -210,6 +215,25 @@ function checkFact(sent: SentRun, stored: Stored, shown: Shown, found: Found): v
   }
 }
 
+/** No number was given twice, and no run has two replies. */
+function checkNumbers(sent: SentRun, events: Stored["events"], replies: Stored["messages"], found: Found): void {
+  const name = `the run of ${sent.fact}`;
+  const bySequence = textsOf(events);
+  for (const [sequence, text] of sent.seen) {
+    const kept = bySequence.get(sequence);
+    if (kept !== undefined && kept !== text) {
+      found.add("duplicated", `event ${sequence} of ${name} was ${text} for a reader and is stored as ${kept}`);
+    }
+  }
+  for (const contradiction of sent.contradictions) {
+    found.add("duplicated", `of ${name}, ${contradiction}`);
+  }
+  if (replies.length > 1) {
+    found.add("duplicated", `${name} has ${replies.length} replies`);
+  }
+}
+
+/** What readers saw is stored, without a gap, and comes to the reply. */
 function checkEvents(
   sent: SentRun,
   run: StoredRun,
@@ -219,31 +243,43 @@ function checkEvents(
   found: Found,
 ): void {
   const name = `the run of ${sent.fact}`;
-  const bySequence = new Map(
-    events.map((event) => [event.sequence, eventText({ ...event, type: event.type as never, delta: event.delta ?? undefined } as never)]),
-  );
-  for (const [sequence, text] of sent.seen) {
-    const kept = bySequence.get(sequence);
-    if (kept === undefined) {
+  const bySequence = textsOf(events);
+  for (const sequence of sent.seen.keys()) {
+    if (!bySequence.has(sequence)) {
       found.add("lost", `event ${sequence} of ${name} was shown to a reader and is not stored`);
-    } else if (kept !== text) {
-      found.add("duplicated", `event ${sequence} of ${name} was ${text} for a reader and is stored as ${kept}`);
     }
-  }
-  for (const contradiction of sent.contradictions) {
-    found.add("duplicated", `of ${name}, ${contradiction}`);
   }
   if (events.length !== run.last_sequence || events.some((event, index) => event.sequence !== index + 1)) {
     found.add("lost", `the events of ${name} have a gap: ${events.length} of ${run.last_sequence}`);
-  }
-  if (replies.length > 1) {
-    found.add("duplicated", `${name} has ${replies.length} replies`);
   }
   const text = events.map((event) => (event.type === "TextMessageContent" ? (event.delta ?? "") : "")).join("");
   const kept = replies[0]?.content ?? "";
   if (FINAL.has(run.status) && (kept !== text || (reply !== null && reply !== kept))) {
     found.add("lost", `the reply of ${name} is not what was streamed: ${JSON.stringify([kept, text, reply])}`);
   }
+}
+
+/** What readers saw of a reply is in it, in its order. */
+function checkReply(sent: SentRun, run: StoredRun, replies: Stored["messages"], reply: string | null, found: Found): void {
+  const kept = replies[0]?.content ?? "";
+  let at = 0;
+  for (const [, text] of [...sent.seen].sort(([one], [other]) => one - other)) {
+    const [type, delta] = JSON.parse(text) as [string, string | null];
+    const place = type === "TextMessageContent" && delta !== null ? kept.indexOf(delta, at) : at;
+    if (FINAL.has(run.status) && place < 0) {
+      found.add("lost", `the run of ${sent.fact} showed ${JSON.stringify(delta)}, which its reply has not: ${JSON.stringify(kept)}`);
+    }
+    at = Math.max(at, place);
+  }
+  if (FINAL.has(run.status) && reply !== null && reply !== kept) {
+    found.add("lost", `the reply of the run of ${sent.fact} is not the one stored: ${JSON.stringify([kept, reply])}`);
+  }
+}
+
+function textsOf(events: Stored["events"]): Map<number, string> {
+  return new Map(
+    events.map((event) => [event.sequence, eventText({ ...event, type: event.type as never, delta: event.delta ?? undefined } as never)]),
+  );
 }
 
 function checkBatches({ ledger }: Evidence, stored: Stored, shown: Shown, found: Found): void {

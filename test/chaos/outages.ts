@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { TcpProxy } from "../support/proxy.ts";
+import { HAS_REDIS, startRedis } from "../support/redis.ts";
 import { Arena, createStore, type Outcome, type World } from "./arena.ts";
 import { newFact, newUser, userName } from "./facts.ts";
 import type { SentRun } from "./ledger.ts";
@@ -70,6 +71,35 @@ export async function blackHoleModel(world: World): Promise<Outcome[]> {
     return [await arena.finish()];
   } finally {
     await proxy.close();
+  }
+}
+
+/** Redis dies with all it holds, or stands still, and comes back, while two servers keep the pieces of replies there. */
+export async function stopRedis(world: World): Promise<Outcome[] | null> {
+  if (!HAS_REDIS) {
+    return null;
+  }
+  const { random } = world;
+  const redis = await startRedis();
+  try {
+    const arena = new Arena(world, { ...(await createStore(world, "postgres")), redisUrl: redis.url });
+    const urls = await Promise.all([arena.launch().url, arena.launch().url]);
+    arena.turnTo(urls[0] ?? null);
+    arena.load(5);
+    const until = Date.now() + world.seconds * 500;
+    for (let turn = 0; turn === 0 || Date.now() < until; turn++) {
+      await sleep(random.between(1_000, 4_000));
+      const dies = random.below(2) === 0;
+      await (dies ? redis.kill() : redis.freeze());
+      await sleep(random.between(0, 4_000));
+      await (dies ? redis.start() : redis.thaw());
+      world.say(dies ? "Redis died and came back empty" : "Redis stood still for a while");
+      arena.turnTo(urls[random.below(urls.length)] ?? null);
+    }
+    await sleep(1_000);
+    return [await arena.finish()];
+  } finally {
+    await redis.remove();
   }
 }
 

@@ -22,7 +22,7 @@ export async function findPlantedFaults(world: World): Promise<boolean> {
   await arena.stopLoad();
   const { ledger, store } = arena;
   const look = (patience: number): Promise<Findings> =>
-    examine({ ledger, model: world.model, sql: store.sql, url: arena.url ?? "", patience });
+    examine({ ledger, model: world.model, sql: store.sql, url: arena.url ?? "", patience, piecesElsewhere: false });
   const client = new Client({ connectionString: store.databaseUrl, user: "postgres" });
   await client.connect();
   let good = true;

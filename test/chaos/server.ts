@@ -22,6 +22,7 @@ export interface ServerOptions {
   /** Exactly one of the two. */
   databaseUrl?: string;
   dataDir?: string;
+  redisUrl?: string;
   modelUrl: string;
   failpoint?: Failpoint;
 }
@@ -45,7 +46,7 @@ export interface Exit {
 /** Processes that have not ended. */
 const running = new Set<ChildProcess>();
 
-export function startServer({ databaseUrl = "", dataDir = "", modelUrl, failpoint }: ServerOptions): ServerProcess {
+export function startServer({ databaseUrl = "", dataDir = "", redisUrl, modelUrl, failpoint }: ServerOptions): ServerProcess {
   const env: NodeJS.ProcessEnv = {
     PATH: process.env.PATH,
     PORT: "0",
@@ -54,6 +55,7 @@ export function startServer({ databaseUrl = "", dataDir = "", modelUrl, failpoin
     OPENAI_BASE_URL: modelUrl,
     CHAT_MODEL: "scripted-model",
     LOG_LEVEL: "info",
+    ...(redisUrl !== undefined && { REDIS_URL: redisUrl }),
     ...(failpoint && { CHAOS_STEP: failpoint.step, CHAOS_PASS: String(failpoint.pass), CHAOS_SIGNAL: failpoint.signal ?? "SIGKILL" }),
   };
   const options = failpoint ? ["--import", FAILPOINT] : [];
