@@ -1,6 +1,7 @@
 /**
- * `DATABASE_URL=postgres://… node test/bench/streams.ts [--minutes 10] [--sockets 10000] [paced] [saturated] [idle] [slow]`: streams at scale, each beside
+ * `DATABASE_URL=postgres://… node test/bench/streams.ts [--minutes 10] [--sockets 10000] [--alone] [paced] [saturated] [idle] [slow]`: streams at scale, each beside
  * a bare graphql-ws server in the same run (streams/bare.ts: events made in memory, nothing stored). Needs a built dist.
+ * `--alone` leaves the bare server out of the paced part.
  *
  * - paced: 200 replies at 50 tokens a second; how much later a token arrives than the model sent it, what an event costs, whether memory is flat.
  * - saturated: 200 replies as fast as the model gives them, and 200 stored ones read again.
@@ -35,7 +36,7 @@ type Row = Record<string, string | number>;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { minutes: { type: "string" }, sockets: { type: "string" } },
+  options: { minutes: { type: "string" }, sockets: { type: "string" }, alone: { type: "boolean", default: false } },
 });
 const seconds = values.minutes === undefined ? 10 : Number(values.minutes) * 60;
 const parts = positionals.length > 0 ? positionals : ["paced", "saturated", "idle", "slow"];
@@ -90,7 +91,7 @@ async function beside(measure: (recollect: Served, bare: Served) => Promise<void
 async function paced(recollect: Served, bare: Served): Promise<void> {
   const tokens = seconds * RATE;
   const contenders = [
-    { server: bare, label: "bare", subscribe: () => fromMemory(tokens, RATE) },
+    ...(values.alone ? [] : [{ server: bare, label: "bare", subscribe: () => fromMemory(tokens, RATE) }]),
     { server: recollect, label: "recollect", subscribe: () => newReply(tokens, RATE) },
   ];
   const rows: Row[] = [];

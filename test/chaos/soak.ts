@@ -24,7 +24,7 @@ const { values } = parseArgs({
 process.exitCode = (await inWorld({ seed: values.seed, seconds: 60, ci: false }, async (world) => {
   const kills = await summarize("kills-postgres", () => killAtRandom(world, "postgres", Number(values.kills)));
   const name = await world.cluster.create();
-  const streams = await measureStreams(world.cluster.url(name), ["--minutes", values.minutes, "paced"]);
+  const streams = await measureStreams(world.cluster.url(name), ["--minutes", values.minutes, "--alone", "paced"]);
   const idle = await measureStreams(world.cluster.url(name), ["idle"]);
   return kills && streams && idle;
 }))
