@@ -14,14 +14,16 @@ export function createApiKeyStore(database: Database): ApiKeyStore {
   return {
     find(secretHash) {
       return database.asKeys(async (transaction) => {
-        const [row] = await transaction.query<ApiKeyRow>(
-          `select key_id, scope, subject, last_used_at is null or last_used_at < now() - $2::interval as use_unknown
-          from recollect_api_keys where secret_hash = $1 and ${GOOD}`,
+        const [row] = await transaction.commit<ApiKeyRow>(
+          `with found as (
+            select key_id, scope, subject, last_used_at is null or last_used_at < now() - $2::interval as use_unknown
+            from recollect_api_keys where secret_hash = $1 and ${GOOD}
+          ), noted as (
+            update recollect_api_keys key set last_used_at = now() from found where key.key_id = found.key_id and use_unknown
+          )
+          select key_id, scope, subject from found`,
           [secretHash, USE_NOTED_EVERY],
         );
-        if (row?.use_unknown) {
-          await transaction.query("update recollect_api_keys set last_used_at = now() where key_id = $1", [row.key_id]);
-        }
         return row ? toApiKey(row) : null;
       });
     },
@@ -110,7 +112,6 @@ interface ApiKeyRow {
   key_id: string;
   scope: Scope;
   subject: string | null;
-  use_unknown: boolean;
 }
 
 function toApiKey({ key_id, scope, subject }: ApiKeyRow): ApiKey {
