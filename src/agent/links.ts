@@ -108,7 +108,9 @@ export class LinkGuard {
       return null;
     }
     const atLineStart = this.#line === "" && marks.length >= 3;
-    if (this.#distrust || atLineStart) {
+    // Within brackets or beside a formula a renderer may see something else than code.
+    if (this.#distrust || atLineStart || this.#brackets.length > 0 || this.#line.includes("$")) {
+      this.#distrust ||= !atLineStart;
       return { take: marks.length, give: marks };
     }
     const rest = text.slice(marks.length, MAX_CODE);
@@ -165,6 +167,8 @@ export class LinkGuard {
     const address = found.slice(2).trim();
     const fits = found.length < MAX_ADDRESS && this.#mayLead(address, image || mark === ":");
     if (fits) {
+      // A title may follow, and in it marks of code that are none.
+      this.#distrust ||= text.charAt(found.length) !== ")";
       return { take: found.length, give: found };
     }
     return mark === ":" ? { take: 2, give: "] :" } : { take: found.length, give: `] (${removed(address)}` };
@@ -208,7 +212,9 @@ export class LinkGuard {
   /** Keeps track of where in the text we are, by what was given out: that is what a renderer will see. */
   #follow(given: string): void {
     for (const letter of given) {
-      if (letter === "\n" || letter === "\r") {
+      if (letter === "\n" && this.#last === "\r") {
+        // The second half of a line's end.
+      } else if (letter === "\n" || letter === "\r") {
         this.#endLine();
         this.#line = "";
       } else if (this.#line.length < MAX_LINE) {
@@ -223,17 +229,22 @@ export class LinkGuard {
 
   #endLine(): void {
     const line = this.#line;
-    if (line.trim() === "") {
+    if (/^[ \t]*$/.test(line)) {
       // No bracket reaches over an empty line.
       this.#brackets = [];
     }
     if (this.#fence !== "") {
-      const closes = /^ {0,3}(`{3,}|~{3,})[ \t]*$/.exec(line)?.[1]?.startsWith(this.#fence) ?? false;
-      if (closes) {
+      // Renderers differ in what may stand behind the closing mark: what one of them takes for the end is the end.
+      const closing = /^ {0,3}(`{3,}|~{3,})([`~\s]*)$/.exec(line);
+      if (closing?.[1]?.startsWith(this.#fence)) {
         this.#fence = "";
-        this.#distrust = line.length === MAX_LINE;
+        this.#distrust ||= line.length === MAX_LINE || /[^ ]/.test(closing[2] ?? "");
       }
       return;
+    }
+    if (/^\s*\$\$/.test(line)) {
+      // A formula, to some: nothing in it is code.
+      this.#distrust = true;
     }
     // Only at the very start of a line is it certain that no list or quotation ends the block before its closing mark.
     const opens = line.length < MAX_LINE ? /^(?:(`{3,})[^`]*|(~{3,}).*)$/.exec(line) : null;
@@ -247,7 +258,7 @@ export class LinkGuard {
 
 /** What reads like the name of a host in texts. */
 export function hostsIn(texts: readonly string[]): Set<string> {
-  const found = texts.flatMap((text) => text.match(/(?:[a-z\d-]{1,63}\.)+[a-z][a-z\d-]{1,62}/gi) ?? []);
+  const found = texts.flatMap((text) => text.match(/(?<![a-z\d.-])(?:[a-z\d-]{1,63}\.)+[a-z][a-z\d-]{1,62}/gi) ?? []);
   return new Set(found.map((host) => host.toLowerCase()));
 }
 

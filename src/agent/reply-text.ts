@@ -29,7 +29,9 @@ export class ReplyText {
   }
 
   addText(piece: string): void {
-    this.#writeReasoning(this.#thought.end());
+    const thought = this.#thought.end();
+    // What is thought after this text is another paragraph: the two must not come to an address together.
+    this.#writeReasoning(thought === "" ? "" : `${thought}\n\n`);
     this.#writeText(this.#shown.next(piece));
   }
 

@@ -130,7 +130,12 @@ async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[] 
     try {
       const end = await deps.runs.finish(lease, outcome, rest ?? (await unshown(lease, outcome, deps)));
       step("run-ended");
-      deps.events.announce(lease.userId, end?.events ?? []);
+      if (end) {
+        deps.events.announce(lease.userId, end.events);
+      } else {
+        // It may be stored, and the answer lost: whoever follows it looks.
+        deps.events.lookAgain(lease.userId, [runId]);
+      }
       deps.log.info({ runId, status: outcome.status }, "run ended");
       return end?.queued ?? false;
     } catch (error) {

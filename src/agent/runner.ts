@@ -34,6 +34,7 @@ export class ProcessRunner implements Runner {
   readonly #closing = new AbortController();
   readonly #executing = new Map<string, { lease: RunLease; controller: AbortController; ended: Promise<void> }>();
   #timers: NodeJS.Timeout[] = [];
+  #leaseTimer: NodeJS.Timeout | undefined;
   #stopping = false;
   readonly #claimQueued = takingTurns(
     () => this.#claimAll(),
@@ -54,9 +55,9 @@ export class ProcessRunner implements Runner {
     this.#options.peers.hear((word) => this.#hear(word));
     this.#timers = [
       setInterval(() => void this.#claimQueued(), CLAIM_INTERVAL),
-      setInterval(() => void this.#keepLeases(), LEASE_INTERVAL),
       setInterval(() => void this.#reap(false).catch((error) => this.#report(error)), LEASE_INTERVAL),
     ];
+    this.#leaseTimer = setInterval(() => void this.#keepLeases(), LEASE_INTERVAL);
     void this.#claimQueued();
   }
 
@@ -136,6 +137,8 @@ export class ProcessRunner implements Runner {
       }
     }, patience);
     await ended;
+    // Until here the runs under way are this process's.
+    clearInterval(this.#leaseTimer);
     clearTimeout(timer);
     this.#closing.abort();
   }
@@ -173,13 +176,17 @@ export class ProcessRunner implements Runner {
         }
       })
       .then((end) => {
-        this.#executing.delete(name);
+        // Taken from this process and claimed by it again, the run has another executor by now.
+        if (this.#executing.get(name)?.lease === lease) {
+          this.#executing.delete(name);
+        }
         this.#options.onEnded(end?.answered ?? false);
         // Without an end there is no telling what waits.
         if (end?.queued ?? true) {
           this.#claimNext();
         }
       });
+    this.#executing.get(name)?.controller.abort("stopping" satisfies StopReason);
     this.#executing.set(name, { lease, controller, ended });
   }
 

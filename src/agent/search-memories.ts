@@ -25,6 +25,8 @@ export interface MemoryMatch {
 
 /** The longest topic that is looked for within a query, in words, and the most topics looked for. */
 const TOPIC_WORDS = 3;
+/** How much of a query is looked at, in UTF-16 units. */
+const LONGEST_READ = 2_000;
 const MAX_TOPICS = 60;
 
 /** The memories that fit, best first; none when nothing does. Throws BAD_USER_INPUT for a query that is empty or no text. */
@@ -36,9 +38,10 @@ export async function searchMemories(
   if (checkText(query, "query").trim() === "") {
     throw badInput("query", "is empty. Send what to look for; to see everything, list memories instead.");
   }
-  const topics = topicsIn(query);
+  const start = query.slice(0, LONGEST_READ).toWellFormed();
+  const topics = topicsIn(start);
   const found = await memories.search(user, { text: query, topics, filter, limit });
-  const queryWords = contentWords(query);
+  const queryWords = contentWords(start);
   return found.map((item) => ({
     memory: item.memory,
     score: item.score,

@@ -38,7 +38,8 @@ export function formatReport({ failure, ...details }: Report): GraphQLFormattedE
 
 /** GraphQL ends a complaint about an unknown name with those of the schema that are like it. */
 function withoutHint(message: string): string {
-  return message.replace(/ Did you mean .+\?$/s, "");
+  const at = message.endsWith("?") ? message.lastIndexOf(" Did you mean ") : -1;
+  return at < 0 ? message : message.slice(0, at);
 }
 
 /** Where in the document and in the answer it happened. */

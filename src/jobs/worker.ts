@@ -149,12 +149,16 @@ export class JobWorker {
       .inBackground(() => this.#attempt(job, exhausted, controller.signal))
       .catch((error: unknown) => this.#report(error))
       .then(() => {
-        this.#running.delete(job.jobId);
+        // Taken from this process and claimed by it again, the job is somebody else's by now.
+        if (this.#running.get(job.jobId)?.job === job) {
+          this.#running.delete(job.jobId);
+        }
         // What came up meanwhile may have waited for this job's lane or place.
         if (this.#claimAgain || this.#pokes !== pokes) {
           this.poke();
         }
       });
+    this.#running.get(job.jobId)?.controller.abort();
     this.#running.set(job.jobId, { job, controller, ended });
   }
 

@@ -37,7 +37,7 @@ function answer(question: string, known: readonly string[], said: readonly strin
     const before = [...summaries, ...said.slice(-3).map((text) => `you said "${short(text)}"`)];
     return before.length > 0 ? `Before: ${before.join(" ")}` : "This is the first thing you say to me.";
   }
-  const fitting = ABOUT_ALL.test(question) ? known : known.filter((memory) => fits(memory, question));
+  const fitting = ABOUT_ALL.test(question.slice(0, LONGEST_QUESTION)) ? known : known.filter((memory) => fits(memory, question));
   if (fitting.length > 0) {
     return `From what you told me: ${list(fitting)}.`;
   }
@@ -55,6 +55,8 @@ function acknowledge(facts: readonly RuleFact[], known: readonly string[]): stri
   return known.length > 0 ? `What I know of you: ${list(known)}. ${REMEDY}` : `I found no plain fact about you in that. ${REMEDY}`;
 }
 
+/** How much of a question is looked at, in UTF-16 units. */
+const LONGEST_QUESTION = 500;
 const REMEDY = "For real replies start a model server, such as LM Studio, on this machine.";
 const LOOKS_BACK = /\b(?:where were we|last time|did (?:we|i) (?:talk|say|tell)|talked? about|have we|so far|summar\w+)\b/i;
 const ABOUT_ALL = /\b(?:know|remember|recall|stored?)\b.*\b(?:me|i)\b(?!.*\bmy\b)/i;

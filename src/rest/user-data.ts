@@ -5,10 +5,15 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Services } from "../agent/ports.ts";
 import { allowMethods, HttpError, readJson, sendJson } from "../http.ts";
 import { type Access, actingUser } from "../identity/identity.ts";
+import { Places, tooMany } from "../limits/rates.ts";
 
 const ROUTE = /^\/v1\/users\/([^/]+)\/(export|import)$/;
 /** The largest document that is taken in, in bytes. It is held in memory, and stored in one transaction of a few seconds. */
 export const MAX_IMPORT_BYTES = 16 * 1024 * 1024;
+/** Documents of a user that are held in memory at the same time, and how long a reader may take nothing of one (ms). */
+const AT_A_TIME = 2;
+const PATIENCE_MS = 30_000;
+const places = new Places(AT_A_TIME);
 /** How much of a document is sent at a time, in UTF-16 units. */
 const CHUNK = 64 * 1024;
 
@@ -30,15 +35,25 @@ export async function handleUserData(
     services.rates.count(found);
     return found;
   };
-  if (action === "export") {
-    allowMethods(request, "GET");
-    await sendDocument(response, await services.userData.export(user()), leaving);
-  } else {
-    allowMethods(request, "POST");
-    // Before a large body is read.
-    const owner = user();
-    const { imported, skipped } = await services.userData.import(owner, await readJson(request, MAX_IMPORT_BYTES));
-    sendJson(response, 200, { imported, skipped });
+  allowMethods(request, action === "export" ? "GET" : "POST");
+  // Before anything large is read.
+  const owner = user();
+  const leave = places.take(owner);
+  if (!leave) {
+    throw tooMany(`More than ${AT_A_TIME} exports and imports of a user at a time. Wait for the others to end.`, 1, {
+      name: "documentsAtATime",
+      max: AT_A_TIME,
+    });
+  }
+  try {
+    if (action === "export") {
+      await sendDocument(response, await services.userData.export(owner), leaving);
+    } else {
+      const { imported, skipped } = await services.userData.import(owner, await readJson(request, MAX_IMPORT_BYTES));
+      sendJson(response, 200, { imported, skipped });
+    }
+  } finally {
+    leave();
   }
   return true;
 }
@@ -56,7 +71,7 @@ async function sendDocument(response: ServerResponse, pieces: Iterable<string>, 
     chunk += piece;
     if (chunk.length >= CHUNK) {
       if (!response.write(chunk)) {
-        await once(response, "drain", { signal: leaving });
+        await once(response, "drain", { signal: AbortSignal.any([leaving, AbortSignal.timeout(PATIENCE_MS)]) });
       }
       chunk = "";
     }

@@ -128,6 +128,10 @@ export class Database {
     this.counts.units++;
     const overdue = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
+      if (unit.ended) {
+        // The commit is sent and can no longer be taken back: what becomes of it is waited for as long as for any answer.
+        return;
+      }
       unit.active = false;
       const cause = new Error(`A unit of work took longer than ${LONGEST_UNIT / 1000} s and was rolled back.`);
       overdue.reject(tooSlow(cause));

@@ -34,7 +34,7 @@ const OLDEST = `select job.job_id from recollect_jobs job where ${MAY_BE_CLAIMED
     order by job.run_at, job.job_id for update skip locked`;
 const TAKE = `update recollect_jobs set state = 'RUNNING', attempt = attempt + 1, lease_owner = $1, lease_until = now() + make_interval(secs => $2)`;
 const TAKEN = "returning job_id::text, user_id, kind, attempt";
-const CLAIM = `${TAKE} where job_id in (${OLDEST} limit $4) ${TAKEN}`;
+const CLAIM = `with due as materialized (${OLDEST} limit $4) ${TAKE} where job_id in (select job_id from due) ${TAKEN}`;
 const CLAIM_AWAITED = `with awaited as (
     select job.job_id from jsonb_array_elements_text($5::jsonb) as person (user_id)
     join recollect_jobs job on job.user_id = person.user_id collate "C" and job.lane = 'memory'

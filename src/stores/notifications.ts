@@ -162,6 +162,8 @@ export class PeerNotifications implements Peers {
       }
     }
     if (this.#lastHeard.size < known) {
+      // One that died may have taken words with it.
+      this.#pass(PEER_WORDS.missed);
       await this.#send("hello");
     } else if (known > 0) {
       await this.#send("here");
@@ -179,11 +181,16 @@ export class PeerNotifications implements Peers {
       this.#lastHeard.delete(sender);
       return;
     }
-    if (!this.#lastHeard.has(sender)) {
-      // What it wrote before it knew of this process was told to nobody.
+    const known = this.#lastHeard.has(sender);
+    this.#lastHeard.set(sender, performance.now());
+    if (!known || kind === "hello") {
+      // What it wrote while it knew nobody was told to nobody.
       this.#pass(PEER_WORDS.missed);
     }
-    this.#lastHeard.set(sender, performance.now());
+    if (!known) {
+      // And what was written here before it was known.
+      this.tell(PEER_WORDS.missed);
+    }
     if (kind === "hello") {
       // A connection that cannot answer is found at its next ping.
       this.#send("here").catch(() => undefined);
@@ -208,7 +215,7 @@ export class PeerNotifications implements Peers {
     }
     const words = [...this.#words];
     this.#words.clear();
-    this.#sending = this.#sendWords(words).catch(() => undefined);
+    this.#sending = this.#sendWords(words).catch(() => this.tell(PEER_WORDS.missed));
     await this.#sending;
   }
 

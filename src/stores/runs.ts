@@ -1,7 +1,7 @@
 /** Runs and what is stored with them: the user's message, the reply, the first and last events, the jobs they cause. */
 
 import type { AcceptedRun, NewRun, RunStore } from "../agent/ports.ts";
-import { isTerminal, type Message, type Run, type RunEvent, type UserId } from "../agent/types.ts";
+import { isTerminal, type Message, type Run, type RunEvent, type RunLease, type UserId } from "../agent/types.ts";
 import { AppError } from "../errors.ts";
 import type { Database, Transaction } from "./database.ts";
 import { isUniqueViolation } from "./database-error.ts";
@@ -206,17 +206,30 @@ export function createRunStore(
         await pieces?.answers(PIECES_PATIENCE);
       }
       const ended: { userId: UserId; events: RunEvent[] }[] = [];
+      let failure: unknown = null;
       for (const taken of abandoned) {
-        const written = pieces ? await pieces.take(taken) : [];
-        const end = await database.asUser(taken.userId, (transaction) => endAbandoned(transaction, taken, written));
-        if (end) {
-          pieces?.ended(taken);
+        try {
+          ended.push({ userId: taken.userId, events: await endTaken(taken) });
+        } catch (error) {
+          // The others must not wait for it; it comes again when its lease has run out.
+          failure ??= error;
         }
-        ended.push({ userId: taken.userId, events: end?.events ?? [] });
+      }
+      if (failure !== null && ended.length === 0) {
+        throw failure;
       }
       return ended;
     },
   };
+
+  async function endTaken(taken: RunLease): Promise<RunEvent[]> {
+    const written = pieces ? await pieces.take(taken) : [];
+    const end = await database.asUser(taken.userId, (transaction) => endAbandoned(transaction, taken, written));
+    if (end) {
+      pieces?.ended(taken);
+    }
+    return end?.events ?? [];
+  }
 
   async function refreshed(run: Run): Promise<Run> {
     const [fresh = run] = pieces ? await pieces.refresh([run]) : [];

@@ -65,12 +65,14 @@ export function createSessionStore(database: Database, pieces: Pieces | null = n
         const covered = row.summary?.coveredTurn ?? 0;
         const messages = await transaction.query<SqlMessageRow>(
           `select ${MESSAGE_COLUMNS} from recollect_messages message
-          where user_id = $1 and session_id = $2 and sequence > $3 and sequence <= $4
+          where user_id = $1 and session_id = $2 and sequence > $3
+            and exists (select 1 from recollect_messages reply
+              where reply.user_id = $1 and reply.run_id = message.run_id and reply.role = 'ASSISTANT')
             -- Up to the first turn not answered yet: a summary that went past it would never take it in.
             and sequence < coalesce((select 2 * min(turn) - 1 from recollect_runs run
               where run.user_id = $1 and run.session_id = $2 and run.status in ('QUEUED', 'RUNNING', 'PAUSED')), 2147483647)
-          order by sequence`,
-          [user, sessionId, 2 * covered, 2 * (covered + MAX_TURNS_PER_SUMMARY)],
+          order by sequence limit $4`,
+          [user, sessionId, 2 * covered, 2 * MAX_TURNS_PER_SUMMARY],
         );
         return { session: toSession(user, row), messages: withoutUnanswered(messages.map((message) => toMessage(user, message))) };
       });

@@ -309,6 +309,10 @@ function startRecollect(): Promise<Served> {
     CHAT_MODEL: "bench",
     MODEL_CONCURRENCY: "999",
     LOG_LEVEL: "info",
+    LIMIT_OPEN_RUNS: "none",
+    LIMIT_TOKENS_PER_DAY: "none",
+    LIMIT_SOCKET_OPERATIONS: "none",
+    LIMIT_USER_SOCKETS: "none",
   };
   return serve("../../../dist/main.js", [], env);
 }
