@@ -23,7 +23,7 @@ import { reportFailure } from "./report-failure.ts";
 import { handleRest } from "./rest.ts";
 
 const GRAPHQL_PATH = "/graphql";
-const OWN_ADDRESSES: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "::ffff:127.0.0.1"]);
+const OWN_ADDRESS = /^(?:127\.0\.0\.1|::1)$/;
 /** How long a client may take to send a request's head, and all of it; and how often that is looked at. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -214,7 +214,7 @@ function foreignAddress({ socket }: IncomingMessage): string | null {
   const address = (socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
   // Whoever has one IPv6 address has the 2^64 beside it.
   const network = address.includes(":") ? networkOf(address) : address;
-  return OWN_ADDRESSES.has(address) ? null : network;
+  return OWN_ADDRESS.test(address) ? null : network;
 }
 
 /** The first four groups of an IPv6 address. */

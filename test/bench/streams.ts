@@ -313,6 +313,8 @@ function startRecollect(): Promise<Served> {
     LIMIT_TOKENS_PER_DAY: "none",
     LIMIT_SOCKET_OPERATIONS: "none",
     LIMIT_USER_SOCKETS: "none",
+    LIMIT_ADDRESS_SOCKETS: "none",
+    LIMIT_ADDRESS_REQUESTS_PER_MINUTE: "none",
   };
   return serve("../../../dist/main.js", [], env);
 }
