@@ -138,12 +138,13 @@ test("without a sequence it begins now", async () => {
   await changes.return();
 });
 
-test("what another process writes is seen as well", async () => {
+// Once in 30 s all followers look, whether or not anybody told them.
+test("what nobody told this process of is seen at its next look", { timeout: 90_000 }, async () => {
   const userId = "events-5";
   await add(userId, "User likes tea");
   const changes = watch(userId, 0);
   await take(changes, 1);
-  // A store that wakes nobody here, as that of another process.
+  // A store that wakes nobody.
   const elsewhere = createMemoryStore(server.context.database, () => undefined);
   await elsewhere.clear(userId as UserId, null);
   expect(await take(changes, 1)).toMatchObject([{ sequence: 2, kind: "DELETED" }]);
