@@ -15,7 +15,7 @@ const ALLOWED: Record<string, { parts: string[]; packages?: string[] }> = {
   events: { parts: ["agent", "errors", "step"] },
   jobs: { parts: ["agent", "errors", "step"] },
   graphql: { parts: ["agent", "errors", "limits", "logger", "http", "identity", "report-failure"] },
-  rest: { parts: ["agent", "errors", "graphql", "http", "identity", "logger", "report-failure"] },
+  rest: { parts: ["agent", "errors", "graphql", "http", "identity", "limits", "logger", "report-failure"] },
   server: { parts: ["agent", "errors", "graphql", "http", "identity", "limits", "logger", "report-failure", "rest"] },
   http: { parts: ["errors", "report-failure"] },
   // Who is asking. Transports let callers in by it; the domain is only ever told for whom to act.

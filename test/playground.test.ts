@@ -157,6 +157,9 @@ describe("in a browser", () => {
     gate.release();
     await result.getByText('"RunFinished"').waitFor();
 
+    // The page keeps its tabs a moment after they change.
+    const active = tabs.indexOf("SendMessage");
+    await page.waitForFunction(`JSON.parse(localStorage.getItem("graphiql:tabState") ?? "{}").activeTabIndex === ${active}`);
     await page.reload();
     await run.waitFor();
     expect(await page.locator(".graphiql-tab").allInnerTexts()).toEqual(tabs);
