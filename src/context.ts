@@ -147,7 +147,7 @@ export async function createContext(config: Config, log: Logger, overrides: Over
     inBackground: (work) => database.inBackground(work),
   });
   const runner = new ProcessRunner(
-    { agents, runs, sessions, memories, knowledge: NO_KNOWLEDGE, events, model, log, allowedLinkHosts: config.allowedLinkHosts },
+    { agents, runs, knowledge: NO_KNOWLEDGE, events, model, log, allowedLinkHosts: config.allowedLinkHosts },
     {
       alone: database.embedded,
       peers,

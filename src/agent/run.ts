@@ -5,18 +5,7 @@ import { AppError, storable, toFailure } from "../errors.ts";
 import { step } from "../step.ts";
 import type { AgentDefinition, AgentRegistry } from "./agents.ts";
 import { hostsIn } from "./links.ts";
-import type {
-  ChatMessage,
-  ChatModel,
-  EventLog,
-  EventWriter,
-  KnowledgeStore,
-  Log,
-  MemoryStore,
-  RunOutcome,
-  RunStore,
-  SessionStore,
-} from "./ports.ts";
+import type { ChatMessage, ChatModel, EventLog, EventWriter, KnowledgeStore, Log, RunOutcome, RunStore } from "./ports.ts";
 import { LeaseLost } from "./ports.ts";
 import { composePrompt } from "./prompt.ts";
 import { MAX_CANDIDATES, recall } from "./recall.ts";
@@ -27,8 +16,6 @@ import type { Run, RunEventBody, RunLease, TokenUsage } from "./types.ts";
 export interface RunDeps {
   agents: AgentRegistry;
   runs: RunStore;
-  sessions: SessionStore;
-  memories: MemoryStore;
   knowledge: KnowledgeStore;
   events: EventLog;
   model: ChatModel;
