@@ -1,6 +1,8 @@
 /** What becomes of a message's facts, through the real server. */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { JobLease, UserId } from "../src/agent/types.ts";
+import { createJobStore } from "../src/stores/jobs.ts";
 import { fails, says, saysJson } from "./support/model-answers.ts";
 import { startTestServer, type TestServer } from "./support/server.ts";
 
@@ -198,4 +200,22 @@ test("text of any sort round-trips: quotes, percent signs, backslashes, emoji, o
   const { run: read } = await server.data("Run", { userId: "learn-12 ' OR 1=1 --", runId: run.runId });
   expect(read.messages[0].content).toBe(message);
   expect(server.model.asked("reply").at(-1)?.body.messages?.at(-1)?.content).toBe(message);
+});
+
+test("a claimed job says whether another one waits for its lane, so that the next begins as soon as it ends", async () => {
+  const store = createJobStore(server.context.database, { owner: "test", leaseSeconds: 15 });
+  // Not due for the server's own worker.
+  await server.data("AddMemory", { input: { userId: "learn-lane", memory: "User is here" } });
+  await server.context.database.asUser("learn-lane" as UserId, (transaction) =>
+    transaction.query(`insert into recollect_jobs (user_id, lane, kind, payload, state, run_at)
+      select 'learn-lane', 'test', 'extract-memories', '{}', 'READY', now() + interval '1 hour' from generate_series(1, 2)`),
+  );
+  const claims: boolean[] = [];
+  for (let job = 0; job < 2; job++) {
+    const [claimed, ...more] = await store.claim(true, 5, []);
+    expect(more).toEqual([]);
+    claims.push(claimed?.awaited ?? false);
+    await store.complete(claimed?.job as JobLease);
+  }
+  expect(claims).toEqual([true, false]);
 });

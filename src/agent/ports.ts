@@ -375,6 +375,8 @@ export interface ClaimedJob {
   job: JobLease;
   /** True when the processes that had it all died over it: it is to be given up, not tried again. */
   exhausted: boolean;
+  /** True when another one waits for this one's lane. */
+  awaited: boolean;
 }
 
 export interface JobStore {

@@ -1,7 +1,8 @@
 /** Carries out jobs: claims them one after the other, keeps their leases, records what became of them. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { v7 as uuid } from "uuid";
-import { type EventLog, type JobStore, type Log, ModelResting } from "../agent/ports.ts";
+import { type ClaimedJob, type EventLog, type JobStore, type Log, ModelResting } from "../agent/ports.ts";
 import type { JobKind, JobLease, UserId } from "../agent/types.ts";
 import { AppError, type ErrorCode, toFailure } from "../errors.ts";
 import { step } from "../step.ts";
@@ -29,6 +30,9 @@ export interface JobWorkerOptions {
 /** How often jobs are looked for although nothing woke us (ms), and leases are renewed and reaped. */
 const CLAIM_INTERVAL = 1_000;
 const LEASE_INTERVAL = 4_000;
+/** How often, and how far apart (ms), what became of a job is offered to a database that is away; after that its lease ends anyway. */
+const RECORD_ATTEMPTS = 15;
+const RECORD_DELAY = 1_000;
 
 /** What is away may come back: tried for about a day. A model that answers nonsense will hardly do better a tenth time. */
 const PATIENT_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -50,6 +54,8 @@ export class JobWorker {
   #claimAgain = false;
   /** Jobs have failed because a model or the database was away. */
   #wasAway = false;
+  /** The last attempt to claim failed: the database is away. */
+  #unclaimed = false;
   #pokes = 0;
 
   constructor(options: JobWorkerOptions) {
@@ -74,7 +80,7 @@ export class JobWorker {
       this.#claiming ??= this.#options
         .inBackground(() => this.#claimDue(false))
         .catch((error: unknown) => {
-          this.#wasAway = true;
+          this.#unclaimed = true;
           this.#report(error);
         })
         .finally(() => {
@@ -125,12 +131,16 @@ export class JobWorker {
   async #claimDue(ignoreDelay: boolean): Promise<void> {
     for (let free = this.#free(ignoreDelay); this.#claimAgain && !this.#stopping && free > 0; free = this.#free(ignoreDelay)) {
       this.#claimAgain = false;
+      if (this.#unclaimed) {
+        await this.#options.jobs.hurry();
+        this.#unclaimed = false;
+      }
       const claimed = await this.#options.jobs.claim(ignoreDelay, free, this.#options.awaited());
       if (claimed.length > 0) {
         step("jobs-claimed");
       }
-      for (const { job, exhausted } of claimed) {
-        this.#carryOut(job, exhausted);
+      for (const job of claimed) {
+        this.#carryOut(job);
       }
       // There may be more than there was room for.
       this.#claimAgain ||= claimed.length === free;
@@ -142,7 +152,7 @@ export class JobWorker {
     return (ignoreRest ? concurrency : Math.min(concurrency, room())) - this.#running.size;
   }
 
-  #carryOut(job: JobLease, exhausted: boolean): void {
+  #carryOut({ job, exhausted, awaited }: ClaimedJob): void {
     const controller = new AbortController();
     const pokes = this.#pokes;
     const ended = this.#options
@@ -153,8 +163,8 @@ export class JobWorker {
         if (this.#running.get(job.jobId)?.job === job) {
           this.#running.delete(job.jobId);
         }
-        // What came up meanwhile may have waited for this job's lane or place.
-        if (this.#claimAgain || this.#pokes !== pokes) {
+        // What waits for this job's lane, or came up meanwhile and may wait for its lane or place.
+        if (awaited || this.#claimAgain || this.#pokes !== pokes) {
           this.poke();
         }
       });
@@ -174,7 +184,22 @@ export class JobWorker {
     } catch (error) {
       // A job given up because the server stops, or the model server is left alone, does not count as tried.
       const wasTried = !signal.aborted && !(error instanceof ModelResting);
-      await (wasTried ? this.#fail(job, exhausted, error) : this.#options.jobs.giveBack(job));
+      await this.#insist(() => (wasTried ? this.#fail(job, exhausted, error) : this.#options.jobs.giveBack(job)));
+    }
+  }
+
+  /** Records what became of a job, again and again while the database is away: until then nobody else may have its lane. */
+  async #insist(record: () => Promise<void>): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await record();
+      } catch (error) {
+        const isAway = error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
+        if (!isAway || tries === RECORD_ATTEMPTS || this.#stopping) {
+          throw error;
+        }
+        await sleep(RECORD_DELAY);
+      }
     }
   }
 

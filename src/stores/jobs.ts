@@ -24,6 +24,7 @@ interface ClaimedRow {
   user_id: UserId;
   kind: JobKind;
   attempt: number;
+  awaited: boolean;
 }
 
 const MAY_BE_CLAIMED = `job.state = 'READY' and ($3::boolean or job.run_at <= now()) and not exists (
@@ -32,8 +33,10 @@ const MAY_BE_CLAIMED = `job.state = 'READY' and ($3::boolean or job.run_at <= no
         and (other.state = 'RUNNING' or (other.state = 'READY' and other.job_id < job.job_id)))`;
 const OLDEST = `select job.job_id from recollect_jobs job where ${MAY_BE_CLAIMED}
     order by job.run_at, job.job_id for update skip locked`;
-const TAKE = `update recollect_jobs set state = 'RUNNING', attempt = attempt + 1, lease_owner = $1, lease_until = now() + make_interval(secs => $2)`;
-const TAKEN = "returning job_id::text, user_id, kind, attempt";
+const TAKE = `update recollect_jobs taken set state = 'RUNNING', attempt = attempt + 1, lease_owner = $1, lease_until = now() + make_interval(secs => $2)`;
+const TAKEN = `returning job_id::text, user_id, kind, attempt, exists (
+    select 1 from recollect_jobs other
+    where other.user_id = taken.user_id and other.lane = taken.lane and other.state = 'READY' and other.job_id <> taken.job_id) as awaited`;
 const CLAIM = `with due as materialized (${OLDEST} limit $4) ${TAKE} where job_id in (select job_id from due) ${TAKEN}`;
 const CLAIM_AWAITED = `with awaited as (
     select job.job_id from jsonb_array_elements_text($5::jsonb) as person (user_id)
@@ -56,6 +59,7 @@ export function createJobStore(database: Database, { owner, leaseSeconds }: Leas
           return rows.map((row) => ({
             job: { jobId: row.job_id, userId: row.user_id, kind: row.kind, owner, attempt: row.attempt },
             exhausted: row.attempt > MOST_CLAIMS,
+            awaited: row.awaited,
           }));
         });
       } catch (error) {

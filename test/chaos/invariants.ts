@@ -79,7 +79,7 @@ interface Stored {
   events: { user_id: string; run_id: string; sequence: number; type: string; delta: string | null; data: string; at: number }[];
   memories: { user_id: string; memory: string; evidence_count: number }[];
   changes: { user_id: string; kind: string; memory: string }[];
-  jobs: { user_id: string; kind: string; state: string; attempt: number; last_error: string | null }[];
+  jobs: { user_id: string; kind: string; state: string; attempt: number; due: number; last_error: string | null }[];
   summaries: { user_id: string; summary: string }[];
 }
 
@@ -114,7 +114,11 @@ async function readAll(sql: Sql): Promise<Stored> {
     ),
     memories: await sql("select user_id, memory, evidence_count from agno_memories where status = 'ACTIVE'"),
     changes: await sql("select user_id, kind, coalesce(after, before) ->> 'memory' as memory from recollect_memory_history"),
-    jobs: await sql("select user_id, kind, state, attempt, last_error::text as last_error from recollect_jobs"),
+    jobs: await sql(
+      `select user_id, kind, state, attempt, extract(epoch from coalesce(lease_until, run_at) - now())::int as due,
+        last_error::text as last_error
+      from recollect_jobs order by job_id`,
+    ),
     summaries: await sql("select user_id, summary::text as summary from agno_sessions where summary is not null"),
   };
 }
@@ -307,9 +311,13 @@ function checkStuck(stored: Stored, found: Found): void {
       found.add("stuck", `the memory update of run ${run.run_id} of ${run.user_id} is PENDING`);
     }
   }
-  for (const job of stored.jobs) {
-    if (job.state !== "DEAD") {
-      found.add("stuck", `a job ${job.kind} of ${job.user_id} is ${job.state} after ${job.attempt} tries: ${job.last_error ?? "no error"}`);
+  for (const { kind, user_id, state, attempt, due, last_error } of stored.jobs) {
+    if (state !== "DEAD") {
+      const error = last_error ?? "no error";
+      found.add(
+        "stuck",
+        `a job ${kind} of ${user_id} is ${state} after ${attempt} tries (${state === "RUNNING" ? "lease" : "due"} in ${due} s): ${error}`,
+      );
     }
   }
 }
