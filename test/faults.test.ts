@@ -119,3 +119,32 @@ async function sleeping(admin: Client): Promise<number> {
   );
   return rows[0]?.count ?? 0;
 }
+
+test("a database that is away for a moment while a reply is written costs the reply nothing", async () => {
+  const { database } = server.context;
+  const statements = [
+    "create sequence faults_away",
+    "grant usage on sequence faults_away to public",
+    `create function faults_go_away() returns trigger language plpgsql as $$ begin
+      if new.user_id = 'faults-8' and nextval('faults_away') in (2, 3, 5) then
+        raise exception 'starting up' using errcode = '57P03';
+      end if;
+      return new;
+    end $$`,
+    "create trigger faults_go_away before insert on recollect_run_events for each row execute function faults_go_away()",
+  ];
+  for (const sql of statements) {
+    await database.asOperator((transaction) => transaction.query(sql));
+  }
+  server.model.script("reply", says("One two three four five six seven eight nine ten.", { pause: 60 }));
+  const events: { __typename: string; sequence: number; delta?: string; reply?: string }[] = [];
+  for await (const event of server.subscribe("SendMessage", { input: { userId: "faults-8", message: "Count." }, until: "REPLY" })) {
+    events.push(event);
+  }
+  const [used] = await database.inspect("select last_value::int as value from faults_away");
+  await database.asOperator((transaction) => transaction.query("drop function faults_go_away cascade"));
+  expect(used?.value).toBeGreaterThan(5);
+  expect(events.at(-1)).toMatchObject({ __typename: "RunFinished", reply: "One two three four five six seven eight nine ten." });
+  expect(events.map((event) => event.delta ?? "").join("")).toBe(events.at(-1)?.reply);
+  expect(events.map((event) => event.sequence)).toEqual(events.map((_, index) => index + 1));
+});

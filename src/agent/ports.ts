@@ -459,7 +459,8 @@ export interface EventWriter {
 
 /** The event log of runs: stored first, then seen. */
 export interface EventLog {
-  writer(lease: RunLease): EventWriter;
+  /** `after`: the number of the run's last event. A database that is away for some seconds is waited for. */
+  writer(lease: RunLease, after: number): EventWriter;
   /** Tells followers of events that a store has committed. */
   announce(user: UserId, events: RunEvent[]): void;
   /** Sends followers of these runs to the store: what they wait for may never come. */

@@ -5,6 +5,7 @@ import { AppError, storable, toFailure } from "../errors.ts";
 import { step } from "../step.ts";
 import type { AgentDefinition, AgentRegistry } from "./agents.ts";
 import { hostsIn } from "./links.ts";
+import { patiently } from "./patience.ts";
 import type { ChatMessage, ChatModel, EventLog, EventWriter, KnowledgeStore, Log, RunOutcome, RunStore } from "./ports.ts";
 import { LeaseLost } from "./ports.ts";
 import { composePrompt } from "./prompt.ts";
@@ -35,9 +36,8 @@ export interface RunEnd {
 /** Why an executor stops before the reply is complete; given as the reason of its signal's abort. */
 export type StopReason = "cancelled" | "stopping";
 
-/** How often the end of a run is tried to be stored, and how long is waited for a database that is away (ms). */
-const FINISH_ATTEMPTS = 4;
-const FINISH_DELAY = 1_000;
+/** How often the end of a run is tried to be stored. */
+const FINISH_ATTEMPTS = 3;
 
 /** At most this many passages of documents are looked for. */
 const PASSAGES = 5;
@@ -47,7 +47,7 @@ const PASSAGES = 5;
  * that cannot be stored, and LeaseLost when another process has the run.
  */
 export async function carryOut(lease: RunLease, run: Run, message: string, deps: RunDeps, signal: AbortSignal): Promise<RunEnd> {
-  const events = deps.events.writer(lease);
+  const events = deps.events.writer(lease, run.lastSequence);
   try {
     return await carryOutWith(events, lease, run, message, deps, signal);
   } finally {
@@ -111,33 +111,33 @@ async function unshown({ userId, runId }: RunLease, { reply, messageId }: RunOut
 }
 
 /** Stores how the run ended. A database that is away for a moment is waited for; what it refuses to hold is replaced by a failure it can. */
-async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[] | null, deps: RunDeps): Promise<boolean> {
+async function close(
+  lease: RunLease,
+  outcome: RunOutcome,
+  rest: RunEventBody[] | null,
+  deps: RunDeps,
+  attempts = FINISH_ATTEMPTS,
+): Promise<boolean> {
   const { runId } = lease;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const end = await deps.runs.finish(lease, outcome, rest ?? (await unshown(lease, outcome, deps)));
-      step("run-ended");
-      if (end) {
-        deps.events.announce(lease.userId, end.events);
-      } else {
-        // It may be stored, and the answer lost: whoever follows it looks.
-        deps.events.lookAgain(lease.userId, [runId]);
-      }
-      deps.log.info({ runId, status: outcome.status }, "run ended");
-      return end?.queued ?? false;
-    } catch (error) {
-      if (attempt === FINISH_ATTEMPTS) {
-        throw error;
-      }
-      if (error instanceof AppError) {
-        await new Promise((resolve) => setTimeout(resolve, FINISH_DELAY));
-      } else {
-        const errorId = uuid();
-        deps.log.error({ runId, errorId, err: error }, "the end of a run could not be stored as it was");
-        outcome = { reply: "", messageId: outcome.messageId, status: "FAILED", error: toFailure(error, errorId) };
-        rest = [];
-      }
+  try {
+    const end = await patiently(async () => deps.runs.finish(lease, outcome, rest ?? (await unshown(lease, outcome, deps))));
+    step("run-ended");
+    if (end) {
+      deps.events.announce(lease.userId, end.events);
+    } else {
+      // It may be stored, and the answer lost: whoever follows it looks.
+      deps.events.lookAgain(lease.userId, [runId]);
     }
+    deps.log.info({ runId, status: outcome.status }, "run ended");
+    return end?.queued ?? false;
+  } catch (error) {
+    if (error instanceof AppError || attempts === 1) {
+      throw error;
+    }
+    const errorId = uuid();
+    deps.log.error({ runId, errorId, err: error }, "the end of a run could not be stored as it was");
+    const failure: RunOutcome = { reply: "", messageId: outcome.messageId, status: "FAILED", error: toFailure(error, errorId) };
+    return close(lease, failure, [], deps, attempts - 1);
   }
 }
 
@@ -145,7 +145,7 @@ async function close(lease: RunLease, outcome: RunOutcome, rest: RunEventBody[] 
 async function prepare(run: Run, message: string, agent: AgentDefinition, events: EventWriter, deps: RunDeps) {
   const remembers = run.memory === "ON" && agent.remembers;
   const [{ conversation, memories }, passages] = await Promise.all([
-    deps.runs.context(run, { turns: agent.historyTurns, memories: remembers ? MAX_CANDIDATES : 0, text: message }),
+    patiently(() => deps.runs.context(run, { turns: agent.historyTurns, memories: remembers ? MAX_CANDIDATES : 0, text: message })),
     deps.knowledge.search(run.userId, message, PASSAGES),
   ]);
   if (run.lastSequence === 0) {

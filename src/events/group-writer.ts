@@ -3,6 +3,7 @@
  * run's first piece of text goes at once, later ones gather for a moment.
  */
 
+import { patiently } from "../agent/patience.ts";
 import { type EventWriter, LeaseLost } from "../agent/ports.ts";
 import type { RunEvent, RunEventBody, RunLease, UserId } from "../agent/types.ts";
 import { step } from "../step.ts";
@@ -26,8 +27,9 @@ export class GroupWriter {
     this.#announce = announce;
   }
 
-  open(lease: RunLease): EventWriter {
-    return new RunWriter(lease, {
+  /** `after`: the number of the run's last event. */
+  open(lease: RunLease, after: number): EventWriter {
+    return new RunWriter(lease, after, {
       schedule: (writer, urgent) => this.#schedule(writer, urgent),
       release: () => this.#store.release(lease),
     });
@@ -54,8 +56,10 @@ export class GroupWriter {
     const writers = [...this.#waiting].filter((writer) => writer.due);
     this.#waiting.clear();
     const batches = writers.map((writer) => writer.take());
+    // What may be stored already gets the numbers it has.
+    const again = batches.map((batch, index) => ({ ...batch, after: writers[index]?.last }));
     try {
-      const written = batches.length > 0 ? await this.#store.append(batches) : [];
+      const written = batches.length > 0 ? await patiently((attempt) => this.#store.append(attempt === 1 ? batches : again)) : [];
       step("events-stored");
       for (const [index, writer] of writers.entries()) {
         const events = written[index] ?? new LeaseLost("Another process has this run.");
@@ -63,6 +67,7 @@ export class GroupWriter {
           writer.settle(events);
         } else {
           this.#announce(writer.lease.userId, events);
+          writer.last = events.at(-1)?.sequence ?? writer.last;
           writer.settle(null);
         }
       }
@@ -85,6 +90,8 @@ export class GroupWriter {
 
 class RunWriter implements EventWriter {
   readonly lease: RunLease;
+  /** The number of the last event that is stored. */
+  last: number;
   readonly #group: { schedule(writer: RunWriter, urgent: boolean): void; release(): void };
   #pending: RunEventBody[] = [];
   #begunText = false;
@@ -93,8 +100,9 @@ class RunWriter implements EventWriter {
   /** Settles with the write under way; null between writes. */
   #current: PromiseWithResolvers<void> | null = null;
 
-  constructor(lease: RunLease, group: { schedule(writer: RunWriter, urgent: boolean): void; release(): void }) {
+  constructor(lease: RunLease, after: number, group: { schedule(writer: RunWriter, urgent: boolean): void; release(): void }) {
     this.lease = lease;
+    this.last = after;
     this.#group = group;
   }
 

@@ -26,7 +26,7 @@ export function createEventLog(store: EventStore, peers: Peers = NO_PEERS): Even
   const writers = new GroupWriter(store, announce);
 
   return {
-    writer: (lease) => writers.open(lease),
+    writer: (lease, after) => writers.open(lease, after),
     announce,
     lookAgain(user, runIds) {
       for (const runId of runIds) {

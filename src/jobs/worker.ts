@@ -1,7 +1,7 @@
 /** Carries out jobs: claims them one after the other, keeps their leases, records what became of them. */
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { v7 as uuid } from "uuid";
+import { patiently } from "../agent/patience.ts";
 import { type ClaimedJob, type EventLog, type JobStore, type Log, ModelResting } from "../agent/ports.ts";
 import type { JobKind, JobLease, UserId } from "../agent/types.ts";
 import { AppError, type ErrorCode, toFailure } from "../errors.ts";
@@ -30,9 +30,6 @@ export interface JobWorkerOptions {
 /** How often jobs are looked for although nothing woke us (ms), and leases are renewed and reaped. */
 const CLAIM_INTERVAL = 1_000;
 const LEASE_INTERVAL = 4_000;
-/** How often, and how far apart (ms), what became of a job is offered to a database that is away; after that its lease ends anyway. */
-const RECORD_ATTEMPTS = 15;
-const RECORD_DELAY = 1_000;
 
 /** What is away may come back: tried for about a day. A model that answers nonsense will hardly do better a tenth time. */
 const PATIENT_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -184,22 +181,8 @@ export class JobWorker {
     } catch (error) {
       // A job given up because the server stops, or the model server is left alone, does not count as tried.
       const wasTried = !signal.aborted && !(error instanceof ModelResting);
-      await this.#insist(() => (wasTried ? this.#fail(job, exhausted, error) : this.#options.jobs.giveBack(job)));
-    }
-  }
-
-  /** Records what became of a job, again and again while the database is away: until then nobody else may have its lane. */
-  async #insist(record: () => Promise<void>): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await record();
-      } catch (error) {
-        const isAway = error instanceof AppError && error.code === "SERVICE_UNAVAILABLE";
-        if (!isAway || tries === RECORD_ATTEMPTS || this.#stopping) {
-          throw error;
-        }
-        await sleep(RECORD_DELAY);
-      }
+      // Until what became of it is recorded nobody else may have its lane.
+      await patiently(() => (wasTried ? this.#fail(job, exhausted, error) : this.#options.jobs.giveBack(job)));
     }
   }
 

@@ -21,6 +21,8 @@ import { cpuMs, heldKib, residentKib, type Served, serve, stop } from "./streams
 
 const STREAMS = 200;
 const RATE = 50;
+/** A minute is a long reply; a longer stream is several, one after the other (s). */
+const LONGEST_REPLY = 60;
 /** The streams of the paced part begin within this time: who asks two hundred times in one moment measures a burst. */
 const SPREAD_MS = 2_000;
 const BURST_TOKENS = 2_000;
@@ -89,19 +91,20 @@ async function beside(measure: (recollect: Served, bare: Served) => Promise<void
 }
 
 async function paced(recollect: Served, bare: Served): Promise<void> {
-  const tokens = seconds * RATE;
+  const replies = Math.ceil(seconds / LONGEST_REPLY);
+  const tokens = Math.round((seconds / replies) * RATE);
   const contenders = [
     ...(values.alone ? [] : [{ server: bare, label: "bare", subscribe: () => fromMemory(tokens, RATE) }]),
     { server: recollect, label: "recollect", subscribe: () => newReply(tokens, RATE) },
   ];
   const rows: Row[] = [];
   for (const { server, label, subscribe } of contenders) {
-    const { tally, cpu, took, resident } = await run(server, subscribe, STREAMS, SPREAD_MS);
+    const { tally, cpu, took, resident } = await run(server, subscribe, STREAMS, { spread: SPREAD_MS, replies });
     lastRuns = [...tally.runs];
     rows.push({
       [`${STREAMS} × ${RATE} tokens/s, ${seconds} s`]: label,
       "tokens/s": Math.round(tally.tokens / took),
-      lost: STREAMS * tokens - tally.tokens,
+      lost: STREAMS * replies * tokens - tally.tokens,
       gaps: tally.gaps,
       "added p50 ms": tally.late(0.5),
       "p99 ms": tally.late(0.99),
@@ -232,14 +235,28 @@ interface Outcome {
   resident: number[];
 }
 
-/** Follows so many subscriptions at once to their end. */
-/** `spread`: over how many milliseconds the streams begin. */
-async function run(server: Served, subscribe: (index: number) => Subscription, streams: number, spread = 0): Promise<Outcome> {
+/**
+ * Follows so many streams at once to their end. `spread`: over how many milliseconds they begin; `replies`: how many follow each
+ * other on each.
+ */
+async function run(
+  server: Served,
+  subscribe: (index: number) => Subscription,
+  streams: number,
+  { spread = 0, replies = 1 } = {},
+): Promise<Outcome> {
   const tally = new Tally();
   const start = Promise.withResolvers<void>();
   const followed = Array.from({ length: streams }, (_, index) => {
     const begin = start.promise.then(() => sleep((spread * index) / streams));
-    return follow(server.url, subscribe(index), tally, { start: begin });
+    const first = follow(server.url, subscribe(index), tally, { start: begin });
+    const rest = async (): Promise<void> => {
+      await first.ended;
+      for (let reply = 1; reply < replies; reply++) {
+        await follow(server.url, subscribe(index), tally).ended;
+      }
+    };
+    return { accepted: first.accepted, ended: rest() };
   });
   await Promise.all(followed.map(({ accepted }) => accepted));
   const resident = [residentKib(server)];
