@@ -88,7 +88,7 @@ test("a demo without a server says how to start one, and one whose model fails s
   expect(down).toEqual({
     code: 1,
     output:
-      "No Recollect server answers at http://127.0.0.1:1. Start one with: npm start (one at another address is named by RECOLLECT_URL)\n",
+      "No Recollect server answers at http://127.0.0.1:1. Start one with: npm start (one at another address is named by RECOLLECT_URL or --url)\n",
   });
   const notOurs = await demo("memory", server.model.url.replace(/\/v1$/, ""));
   expect(notOurs.code).toBe(1);

@@ -14,7 +14,7 @@ export interface Outcome {
 }
 
 /** Runs `dist/<name>.js` with nothing of this machine's environment but what is given. */
-export async function runProgram(name: "keys" | "main" | "sql", words: string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
+export async function runProgram(name: "cli" | "keys" | "main" | "sql", words: string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
   const file = fileURLToPath(new URL(`../../dist/${name}.js`, import.meta.url));
   const child = spawn(process.execPath, [file, ...words], { env: { PATH: process.env.PATH, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   const [output, errors, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
