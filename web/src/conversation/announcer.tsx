@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "react";
+import { plainText } from "../markdown/plain-text.ts";
 import { isOpen, type Turn } from "./turn.ts";
 
 /** Shorter pieces of an unfinished reply wait for more. */
@@ -25,7 +26,7 @@ export function Announcer({ turn }: { turn: Turn | undefined }) {
     const end = open ? sentencesEnd(rest) : rest.length;
     if (end > 0) {
       said.current.length += end;
-      setWords(rest.slice(0, end));
+      setWords(plainText(rest.slice(0, end)));
     } else if (turn.status === "CANCELLED") {
       setWords("Stopped.");
     }

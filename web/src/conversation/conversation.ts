@@ -11,6 +11,7 @@ import {
   FollowDocument,
   LearnAgainDocument,
   type OpenRunPartsFragment,
+  RenameDocument,
   type RunPartsFragment,
   SendDocument,
   StopDocument,
@@ -31,6 +32,7 @@ export interface ConversationState {
 
 /** Pieces of a reply that come within this time (ms) are shown together. */
 const FRAME = 33;
+const LONGEST_TITLE = 60;
 
 type Session = NonNullable<ConversationQuery["session"]>;
 
@@ -195,7 +197,11 @@ export class Conversation {
       const { data, problem } = await this.#api.ask(SendDocument, { input });
       if (data) {
         dropUnsent(key);
+        const first = this.#state.loaded && this.#state.turns.length === 1;
         this.#adopt(data.runAgent.run, text, key);
+        if (first) {
+          await this.#api.ask(RenameDocument, { input: { userId: this.#userId, sessionId, name: titleFrom(text) } });
+        }
         this.#onChange();
         return;
       }
@@ -215,9 +221,8 @@ export class Conversation {
     }
     const { turns } = this.#state;
     const known = turns.find((turn) => turn.runId === run.runId);
-    const turn = { ...turnOfRun(run, known?.question || question), key: known?.key ?? key };
-    const fresh =
-      known && known.sequence >= run.lastSequence && known.sequence > 0 ? known : { ...turn, reply: turn.reply || (known?.reply ?? "") };
+    const read = { ...turnOfRun(run, known?.question || question), key: known?.key ?? key, reply: run.reply ?? known?.reply ?? "" };
+    const fresh = known && known.sequence > run.lastSequence ? known : read;
     this.#show({ turns: inOrder([...turns.filter((other) => other !== known && other.key !== fresh.key), fresh]) });
     if (this.#followed.has(run.runId)) {
       return;
@@ -275,6 +280,12 @@ export class Conversation {
       listener();
     }
   }
+}
+
+/** What a conversation is called until its user finds a better title: how its first message begins. */
+function titleFrom(text: string): string {
+  const line = text.trim().replaceAll(/\s+/g, " ");
+  return line.length <= LONGEST_TITLE ? line : `${line.slice(0, LONGEST_TITLE).replace(/\s\S*$/, "")}…`;
 }
 
 /** As they were accepted; what was not comes last. */

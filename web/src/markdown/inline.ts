@@ -12,6 +12,9 @@ const PAIRS: Record<string, "strong" | "em" | "strike"> = { "**": "strong", __: 
 const ESCAPABLE = /[!-/:-@[-`{-~]/;
 const LINK_END = /\]\(\s*<?([^\s<>()]*(?:\([^\s<>()]*\)[^\s<>()]*)*)>?(?:\s+(?:"[^"]*"|'[^']*'))?\s*\)/y;
 const BARE_LINK = /https?:\/\/[^\s<>"`*]+/y;
+/** Signs that the server, or a model, has written so that nobody takes them for HTML. */
+const ENTITY = /&(lt|gt|amp|quot|#39);/g;
+const ENTITIES: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"', "#39": "'" };
 const WORD = /[\p{L}\p{N}]/u;
 /** Marks nest this deep, and texts longer than this stay plain. */
 const DEEPEST = 6;
@@ -168,7 +171,7 @@ class Line {
 
   #takePlain(end: number): void {
     if (end > this.#plainFrom) {
-      this.#found.push(this.#text.slice(this.#plainFrom, end));
+      this.#found.push(this.#text.slice(this.#plainFrom, end).replaceAll(ENTITY, (_, name: string) => ENTITIES[name] ?? ""));
     }
     this.#plainFrom = end;
   }
@@ -179,7 +182,8 @@ function withoutLinks(part: Inline): Inline {
   return typeof part !== "string" && part.kind === "link" ? textOf(part) : part;
 }
 
-function textOf(part: Inline): string {
+/** The words of a part. */
+export function textOf(part: Inline): string {
   if (typeof part === "string") {
     return part;
   }
