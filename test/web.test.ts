@@ -5,6 +5,7 @@ import { gzipSync } from "node:zlib";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { launchBrowser, watchPage } from "./support/browser.ts";
+import { createTestDatabase } from "./support/database.ts";
 import { makeKey } from "./support/keys.ts";
 import { fails, says } from "./support/model-answers.ts";
 import { startTestServer, type TestServer } from "./support/server.ts";
@@ -193,7 +194,7 @@ describe("in a browser", () => {
       .getByText(/Load it in LM Studio/)
       .waitFor();
     await page.getByRole("alert").getByRole("button", { name: "Server status" }).click();
-    await page.getByRole("dialog", { name: "Server status" }).getByText("Version").waitFor();
+    await page.getByRole("dialog", { name: "Server status" }).getByText("Version", { exact: true }).waitFor();
   });
 
   test("images, HTML and dangerous links of a reply stay text", TIMEOUT, async (context) => {
@@ -208,30 +209,37 @@ describe("in a browser", () => {
     expect(await replies(page).innerText()).toContain("<img src=x onerror=alert(1)>");
   });
 
-  test("a server that restarts in the middle of a reply is found again, and the reply is there once", TIMEOUT, async (context) => {
-    const first = await startTestServer({
-      model: server.model,
-      database: server.database,
-      env: { DATA_DIR: server.database.options.dataDir },
-    }).catch(() => null);
-    if (!first) {
-      return context.skip("The embedded database is this server's own; two servers need Postgres.");
-    }
-    const page = await openPage(context);
-    await enter(page, "web-restart", first.url);
-    const gate = server.model.hold(2);
-    server.model.script("reply", says("One two three four."));
-    await say(page, "Count.");
-    await replies(page).getByText("One two").waitFor();
-    const { port } = new URL(first.url);
-    const closed = first.close();
-    gate.release();
-    await closed;
-    const second = await startTestServer({ model: server.model, database: server.database, env: { PORT: port } });
-    await replies(page).getByText("One two three four.").waitFor();
-    expect(await replies(page).count()).toBe(1);
-    await second.close();
-  });
+  test(
+    "a server that restarts in the middle of a reply is found again: what was written is there, with what can be done",
+    TIMEOUT,
+    async (context) => {
+      const page = await openPage(context);
+      const database = await createTestDatabase();
+      const first = await startTestServer({ model: server.model, database });
+      const gate = server.model.hold(2);
+      try {
+        await enter(page, "web-restart", first.url);
+        server.model.script("reply", says("One two three four."), says("All of it."));
+        await say(page, "Count.");
+        await replies(page).getByText("One two").waitFor();
+        await first.close();
+        await page.getByText("The connection to the server is lost").waitFor();
+        const second = await startTestServer({ model: server.model, database, env: { PORT: new URL(first.url).port } });
+        try {
+          await page.getByRole("alert").getByText("RUN_INTERRUPTED").waitFor();
+          expect(await replies(page).allInnerTexts()).toEqual(["One two"]);
+          await page.getByRole("button", { name: "Ask again" }).click();
+          await replies(page).getByText("All of it.").waitFor();
+          await expect.poll(() => page.getByText("The connection to the server is lost").count()).toBe(0);
+        } finally {
+          await second.close();
+        }
+      } finally {
+        gate.release();
+        await database.remove();
+      }
+    },
+  );
 
   test(
     "where tokens are asked for, one that is refused says why, a good one opens the chat and stays in its tab",
@@ -255,12 +263,12 @@ describe("in a browser", () => {
     },
   );
 
-  test.each([
+  test.for([
     ["light", "light", 1_400],
     ["dark", "dark", 1_400],
     ["on a phone", "light", 390],
-  ] as const)("nobody is shut out: axe finds nothing serious, %s", TIMEOUT, async (_name, colorScheme, width) => {
-    const page = await openPage(test as never, { colorScheme, viewport: { width, height: 844 }, bypassCSP: true });
+  ] as const)("nobody is shut out: axe finds nothing serious, %s", TIMEOUT, async ([_name, colorScheme, width], context) => {
+    const page = await openPage(context, { colorScheme, viewport: { width, height: 844 }, bypassCSP: true });
     await enter(page, "web-axe");
     await say(page, "I love hiking. [link](https://example.com)");
     await replies(page).first().waitFor();
