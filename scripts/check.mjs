@@ -10,6 +10,8 @@ const fix = process.argv.includes("--fix");
 const steps = [
   ["types of src", "node_modules/typescript/bin/tsc", ["--project", "tsconfig.json", "--noEmit"]],
   ["types of test", "node_modules/typescript/bin/tsc", ["--project", "tsconfig.test.json"]],
+  ["typed documents", "node_modules/@graphql-codegen/cli/esm/bin.js", ["--config", "codegen.yml", "--silent"]],
+  ["types of web", "node_modules/typescript/bin/tsc", ["--project", "web/tsconfig.json"]],
   ["lint and format", "node_modules/@biomejs/biome/bin/biome", ["check", "--error-on-warnings", ...(fix ? ["--write"] : [])]],
 ];
 

@@ -3,7 +3,7 @@
  *
  *   node scripts/run.mjs [build] [program [arguments...]]
  *
- * `build` compiles src into dist first, when something in it changed. The program is a path from the project's root.
+ * `build` compiles src into dist and the web chat into dist/web first, each when something in it changed. The program is a path from the project's root.
  * An older Node (18 and up can read this file) fetches a newer one through npm, once, into node_modules/.cache.
  */
 
@@ -33,6 +33,11 @@ const dist = path.join(root, "dist");
 /** Names the sources that dist was compiled from; without it dist is compiled anew. */
 const record = path.join(dist, ".sources");
 const compiler = path.join(root, "node_modules", "typescript", "bin", "tsc");
+/** The pages of the web chat, and the record of what they were made from. */
+const pages = path.join(dist, "web");
+const pagesRecord = path.join(dist, ".web-sources");
+const typesMaker = path.join(root, "node_modules", "@graphql-codegen", "cli", "esm", "bin.js");
+const bundler = path.join(root, "node_modules", "vite", "bin", "vite.js");
 const windows = process.platform === "win32";
 const parent = process.ppid;
 
@@ -55,7 +60,7 @@ async function main(words) {
     throw new Problem("The dependencies are not installed. Run: npm ci");
   }
   const node = isNewEnough() ? process.execPath : await fetchNode();
-  const built = words[0] === "build" ? await build(node) : { code: 0, signal: null };
+  const built = words[0] === "build" ? await buildAll(node) : { code: 0, signal: null };
   if (built.code !== 0 || program === undefined) {
     return built;
   }
@@ -129,6 +134,11 @@ function rename(from, to, proof) {
   }
 }
 
+async function buildAll(node) {
+  const built = await build(node);
+  return built.code === 0 ? buildPages(node) : built;
+}
+
 /**
  * Brings dist up to date with src. A running server is not disturbed: unchanged files stay as they are, changed ones are
  * replaced whole, and files whose source is gone are removed.
@@ -140,7 +150,7 @@ async function build(node) {
     }
     throw new Problem("TypeScript is not installed, so src cannot be compiled. Run: npm ci --include=dev");
   }
-  const sources = digest();
+  const sources = digest("src", "tsconfig.json", path.join("node_modules", "typescript", "package.json"));
   if (read(record)?.toString() === sources) {
     return { code: 0, signal: null };
   }
@@ -151,7 +161,7 @@ async function build(node) {
     const compiled = await run(node, [compiler, "--project", project, "--outDir", fresh, "--noEmitOnError"], { cwd: root });
     if (compiled.code === 0) {
       rmSync(record, { force: true });
-      replace(fresh, dist);
+      replace(fresh, dist, (file) => !file.startsWith("web") && file !== path.basename(pagesRecord));
       writeFileSync(record, sources);
     }
     return compiled;
@@ -160,10 +170,38 @@ async function build(node) {
   }
 }
 
-/** Changes with any source, with the compiler's settings and its version. */
-function digest() {
-  const settings = ["tsconfig.json", path.join("node_modules", "typescript", "package.json")];
-  const sources = filesUnder(path.join(root, "src")).map((file) => path.join("src", file));
+/** Brings the web chat up to date, in the same way. Without its tools, as without a web chat, what is there serves. */
+async function buildPages(node) {
+  if (!existsSync(path.join(root, "web")) || !existsSync(bundler)) {
+    return { code: 0, signal: null };
+  }
+  const tools = ["vite", "react-dom", "urql", "graphql-ws"].map((name) => path.join("node_modules", name, "package.json"));
+  const sources = digest("web", "codegen.yml", path.join("schema", "schema.graphql"), ...tools);
+  if (read(pagesRecord)?.toString() === sources) {
+    return { code: 0, signal: null };
+  }
+  const fresh = `${dist}-web-${process.pid}`;
+  try {
+    const typed = await run(node, [typesMaker, "--config", "codegen.yml", "--silent"], { cwd: root });
+    const bundled =
+      typed.code === 0 ? await run(node, [bundler, "build", "web", "--outDir", fresh, "--logLevel", "warn"], { cwd: root }) : typed;
+    if (bundled.code === 0) {
+      rmSync(pagesRecord, { force: true });
+      replace(fresh, pages);
+      writeFileSync(pagesRecord, sources);
+    }
+    return bundled;
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
+}
+
+/** Changes with any file of the folder but generated ones, and with the files beside it: settings, and tools by their versions. */
+function digest(folder, ...settings) {
+  const generated = path.join("src", "generated") + path.sep;
+  const sources = filesUnder(path.join(root, folder))
+    .filter((file) => !file.startsWith(generated))
+    .map((file) => path.join(folder, file));
   const hash = createHash("sha256");
   for (const file of [...settings, ...sources]) {
     hash.update(`${file}\0`).update(
@@ -175,7 +213,8 @@ function digest() {
   return hash.digest("hex");
 }
 
-function replace(from, to) {
+/** Takes over what is new or has changed, and removes what is no more, as far as it `belongs`. */
+function replace(from, to, belongs = () => true) {
   const made = filesUnder(from);
   for (const file of made) {
     const target = path.join(to, file);
@@ -184,7 +223,7 @@ function replace(from, to) {
       renameSync(path.join(from, file), target);
     }
   }
-  for (const file of filesUnder(to).filter((file) => !made.includes(file))) {
+  for (const file of filesUnder(to).filter((file) => belongs(file) && !made.includes(file))) {
     rmSync(path.join(to, file), { force: true });
   }
 }

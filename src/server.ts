@@ -1,4 +1,4 @@
-/** One port for everything: GraphQL over HTTP and WebSocket at /graphql, REST beside it, and what operators ask. */
+/** One port for everything: the web chat at /, GraphQL over HTTP and WebSocket at /graphql, REST beside it, and what operators ask. */
 
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -10,7 +10,7 @@ import type { RequestContext } from "./graphql/acting-user.ts";
 import { handleGraphQL, startApollo } from "./graphql/apollo.ts";
 import { formatReport } from "./graphql/errors.ts";
 import { KnownDocuments } from "./graphql/known-documents.ts";
-import { createPlayground, wantsPlayground } from "./graphql/playground.ts";
+import { createPlayground } from "./graphql/playground.ts";
 import { buildGraphQLSchema } from "./graphql/schema.ts";
 import { serveSockets } from "./graphql/websocket.ts";
 import { allowMethods, errorBody, HttpError, sendJson, statusOf } from "./http.ts";
@@ -19,8 +19,10 @@ import { answerOrigin, isLoopback, type OriginRules, upgradeRefusal } from "./id
 import { Places, RequestRate } from "./limits/rates.ts";
 import type { Limits } from "./limits/settings.ts";
 import type { Logger } from "./logger.ts";
+import { wantsPage } from "./page.ts";
 import { reportFailure } from "./report-failure.ts";
 import { handleRest } from "./rest.ts";
+import { createWebChat } from "./web-chat.ts";
 
 const GRAPHQL_PATH = "/graphql";
 const OWN_ADDRESS = /^(?:127\.0\.0\.1|::1)$/;
@@ -78,6 +80,7 @@ export async function startServer({
   };
   const sockets = serveSockets({ documents, authenticator, contextFor, masking, limits });
   const playground = createPlayground({ asksForToken: authenticator.required });
+  const webChat = createWebChat();
   const addressRate = new RequestRate(limits.addressRequestsPerMinute);
   const addressPlaces = new Places(limits.addressSockets);
   const closingSignal = new AbortController();
@@ -134,8 +137,11 @@ export async function startServer({
     if (answerOrigin(request, response, origins)) {
       return;
     }
-    if (url?.pathname === GRAPHQL_PATH && wantsPlayground(request)) {
+    if (url?.pathname === GRAPHQL_PATH && wantsPage(request)) {
       return playground.serve(request, response);
+    }
+    if (url && (await webChat.serve(request, response, url.pathname))) {
+      return;
     }
     const access = await authenticator.identify(request.headers.authorization ?? null);
     if (url?.pathname === GRAPHQL_PATH) {

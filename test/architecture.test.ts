@@ -14,10 +14,13 @@ const ALLOWED: Record<string, { parts: string[]; packages?: string[] }> = {
   stores: { parts: ["agent", "errors", "events/event-store", "identity/api-keys", "identity/identity", "step"] },
   events: { parts: ["agent", "errors", "step"] },
   jobs: { parts: ["agent", "errors", "step"] },
-  graphql: { parts: ["agent", "errors", "limits", "logger", "http", "identity", "report-failure"] },
+  graphql: { parts: ["agent", "errors", "limits", "logger", "http", "identity", "page", "report-failure"] },
   rest: { parts: ["agent", "errors", "graphql", "http", "identity", "limits", "logger", "report-failure"] },
-  server: { parts: ["agent", "errors", "graphql", "http", "identity", "limits", "logger", "report-failure", "rest"] },
+  server: { parts: ["agent", "errors", "graphql", "http", "identity", "limits", "logger", "page", "report-failure", "rest", "web-chat"] },
   http: { parts: ["errors", "report-failure"] },
+  // What pages for browsers have in common, and the web chat's files.
+  page: { parts: [] },
+  "web-chat": { parts: ["http", "page"] },
   // Who is asking. Transports let callers in by it; the domain is only ever told for whom to act.
   identity: { parts: ["agent", "errors"] },
   "report-failure": { parts: ["errors", "logger"] },

@@ -1,12 +1,12 @@
 /** The playground at /graphql: served whole, and used in a real browser that can reach nothing else. */
 
-import { existsSync } from "node:fs";
 import { type OperationDefinitionNode, parse } from "graphql";
 import { getVariableValues } from "graphql/execution/values.js";
-import { type Browser, chromium, type Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, type TestContext, test } from "vitest";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readExampleVariables, readOperations } from "../src/graphql/operations.ts";
 import { buildGraphQLSchema } from "../src/graphql/schema.ts";
+import { launchBrowser, watchPage } from "./support/browser.ts";
 import { makeKey } from "./support/keys.ts";
 import { startTestServer, type TestServer } from "./support/server.ts";
 
@@ -82,45 +82,7 @@ test("the examples work one after the other on a fresh server, but for ids only 
 
 describe("in a browser", () => {
   let browser: Browser | undefined;
-  const executable = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
-    (file) => file !== undefined && existsSync(file),
-  );
-
   afterAll(() => browser?.close());
-
-  /** Skips the test where there is no Chromium, unless one was to be expected. */
-  async function launch(context: TestContext): Promise<Browser> {
-    if (executable === undefined) {
-      const reason = "There is no Chromium here. Install it with: apt-get install -y chromium, or name one in CHROMIUM.";
-      if (process.env.CI || process.env.CHROMIUM) {
-        throw new Error(reason);
-      }
-      process.stdout.write(`Not tested: the playground in a browser. ${reason}\n`);
-      return context.skip(reason);
-    }
-    return chromium.launch({
-      executablePath: executable,
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
-    });
-  }
-
-  /** Everything the page asked for, and everything that went wrong in it. */
-  function watch(page: Page): { addresses: string[]; faults: string[] } {
-    const seen = { addresses: [] as string[], faults: [] as string[] };
-    page.on("request", (request) => seen.addresses.push(request.url()));
-    page.on("websocket", (socket) => seen.addresses.push(socket.url()));
-    page.on("pageerror", (error) => seen.faults.push(error.message));
-    page.on("console", (message) => message.type() === "error" && seen.faults.push(message.text()));
-    return seen;
-  }
 
   async function openTab(page: Page, name: string): Promise<void> {
     const tab = page.getByRole("button", { name, exact: true });
@@ -130,10 +92,10 @@ describe("in a browser", () => {
   }
 
   test("operations run from their tabs, a reply streams in, and nothing leaves this machine", { timeout: 120_000 }, async (context) => {
-    browser = await launch(context);
+    browser = await launchBrowser(context);
     const page = await browser.newPage({ viewport: { width: 1_400, height: 1_000 } });
     page.setDefaultTimeout(PATIENCE);
-    const seen = watch(page);
+    const seen = watchPage(page);
     const result = page.locator(".result-window");
     const run = page.getByRole("button", { name: /^Execute query/ });
     await page.goto(`${server.url}/graphql`);
@@ -177,7 +139,7 @@ describe("in a browser", () => {
   }, async (context) => {
     const locked = await startTestServer({ env: { AUTH: "keys", INTROSPECTION: "on" }, model: server.model });
     const { token } = await makeKey(locked.context.database, { user: "alice@example.com" });
-    browser ??= await launch(context);
+    browser ??= await launchBrowser(context);
     const page = await browser.newPage({ viewport: { width: 1_400, height: 1_000 } });
     page.setDefaultTimeout(PATIENCE);
     const result = page.locator(".result-window");

@@ -1,9 +1,7 @@
 /** GraphiQL in the browser, with everything it needs in one page: it works without a network. */
 
-import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { promisify } from "node:util";
-import { brotliCompress, constants, gzip } from "node:zlib";
+import { type Compressible, compressible, inlineScriptHashes, preferredEncoding } from "../page.ts";
 import { readExampleVariables, readOperations } from "./operations.ts";
 import { SEND_TOKEN, TOKEN_FORM } from "./playground-token.ts";
 
@@ -16,11 +14,6 @@ export interface Playground {
   serve(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
-/** Whether a request comes from the address bar of a browser; programs ask for JSON. */
-export function wantsPlayground({ method, headers: { accept = "" } }: IncomingMessage): boolean {
-  return method === "GET" && accept.includes("text/html") && !/application\/(graphql-response\+)?json/.test(accept);
-}
-
 /** `asksForToken`: the page asks its visitor for one. Nothing is loaded before the first visitor, and nothing is made twice. */
 export function createPlayground({ asksForToken }: { asksForToken: boolean }): Playground {
   let page: Promise<Page> | undefined;
@@ -30,9 +23,9 @@ export function createPlayground({ asksForToken }: { asksForToken: boolean }): P
         page = undefined;
         throw error;
       });
-      const { bodies, scriptHashes } = await page;
-      const encoding = preferredEncoding(request.headers["accept-encoding"]);
-      const body = await bodies[encoding]();
+      const { body: compressed, scriptHashes } = await page;
+      const encoding = preferredEncoding(request);
+      const body = await compressed[encoding]();
       response.writeHead(200, {
         "content-type": "text/html; charset=utf-8",
         "content-length": body.length,
@@ -49,10 +42,8 @@ export function createPlayground({ asksForToken }: { asksForToken: boolean }): P
   };
 }
 
-type Encoding = "br" | "gzip" | "identity";
-
 interface Page {
-  bodies: Record<Encoding, () => Promise<Buffer>>;
+  body: Compressible;
   /** Of its inline scripts, as a content security policy names them. */
   scriptHashes: string[];
 }
@@ -73,15 +64,7 @@ async function renderPage(asksForToken: boolean): Promise<Page> {
     .replace("</head>", () => head)
     .replace('<div id="root">', (root) => `${asksForToken ? TOKEN_FORM : ""}${root}`)
     .trim();
-  const bytes = Buffer.from(html);
-  return {
-    bodies: {
-      br: once(() => promisify(brotliCompress)(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } })),
-      gzip: once(() => promisify(gzip)(bytes)),
-      identity: async () => bytes,
-    },
-    scriptHashes: inlineScripts(html).map((script) => `'sha256-${createHash("sha256").update(script).digest("base64")}'`),
-  };
+  return { body: compressible(Buffer.from(html), BROTLI_QUALITY), scriptHashes: inlineScriptHashes(html) };
 }
 
 /** A tab for each operation, those with example variables first. */
@@ -111,10 +94,6 @@ function openLastTab([first]: { query: string; variables: string }[]): string {
   }`;
 }
 
-function inlineScripts(html: string): string[] {
-  return [...html.matchAll(/<script>([\s\S]*?)<\/script>/g)].map(([, script = ""]) => script);
-}
-
 /**
  * Only what is in the page itself may run, and it may speak to this server alone. The editor makes its styles as it goes,
  * and its workers from texts in the page. Not every browser takes 'self' to mean the WebSocket as well.
@@ -132,26 +111,4 @@ function contentPolicy(scriptHashes: string[], host: string): string {
     "form-action 'none'",
     "frame-ancestors 'none'",
   ].join("; ");
-}
-
-function preferredEncoding(header: string | string[] | undefined): Encoding {
-  const accepted = new Set(
-    String(header ?? "")
-      .split(",")
-      .filter((part) => !/;\s*q=0(\.0*)?\s*$/.test(part))
-      .map((part) => part.split(";", 1)[0]?.trim().toLowerCase()),
-  );
-  return accepted.has("br") ? "br" : accepted.has("gzip") ? "gzip" : "identity";
-}
-
-/** Does it at the first call and keeps what came of it; after a failure, tries again. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make().catch((error: unknown) => {
-      made = undefined;
-      throw error;
-    });
-    return made;
-  };
 }

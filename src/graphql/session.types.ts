@@ -18,6 +18,9 @@ export class MessageType {
   @Field(() => ID, { description: "The conversation it belongs to." })
   sessionId!: Message["sessionId"];
 
+  @Field(() => ID, { description: "The id of the run it belongs to." })
+  runId!: Message["runId"];
+
   @Field(() => MessageRoleEnum, { description: "Who said it." })
   role!: Message["role"];
 
