@@ -103,6 +103,10 @@ class Line {
   #closing(mark: string, from: number): number {
     let end = this.#find(mark, from + 1);
     while (end >= 0) {
+      // Of more signs in a row the last ones close a double mark: those before them close what is within.
+      while (mark.length === 2 && this.#text.charAt(end + 2) === mark.charAt(0)) {
+        end++;
+      }
       const after = this.#text.charAt(end + mark.length);
       const double = mark.length === 1 && (after === mark || this.#text.charAt(end - 1) === mark);
       const inWord = mark.startsWith("_") && WORD.test(after);
