@@ -108,7 +108,14 @@ export class JobWorker {
       this.#claimAgain = true;
       await this.#options.inBackground(() => this.#claimDue(true));
       await Promise.all([...this.#running.values()].map((running) => running.ended));
-    } while (this.#running.size > 0 || (await this.#options.jobs.counts()).due > 0);
+    } while (await this.#hasWork());
+  }
+
+  async #hasWork(): Promise<boolean> {
+    const { due } = await this.#options.jobs.counts();
+    // What was claimed while they were counted is under way by now.
+    await this.#claiming;
+    return due > 0 || this.#running.size > 0;
   }
 
   /** Stops claiming and gives up what is under way: another process, or the next start, takes it over. */
