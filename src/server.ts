@@ -1,6 +1,7 @@
 /** One port for everything: the web chat at /, GraphQL over HTTP and WebSocket at /graphql, REST beside it, and what operators ask. */
 
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
@@ -25,6 +26,9 @@ import { handleRest } from "./rest.ts";
 import { createWebChat } from "./web-chat.ts";
 
 const GRAPHQL_PATH = "/graphql";
+/** For tools that want the schema as a file. */
+const SCHEMA_PATH = "/schema.graphql";
+const SCHEMA_FILE = new URL("../schema/schema.graphql", import.meta.url);
 const OWN_ADDRESS = /^(?:127\.0\.0\.1|::1)$/;
 /** How long a client may take to send a request's head, and all of it; and how often that is looked at. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -144,6 +148,9 @@ export async function startServer({
       return;
     }
     const access = await authenticator.identify(request.headers.authorization ?? null);
+    if (url?.pathname === SCHEMA_PATH && introspection) {
+      return sendSchema(request, response);
+    }
     if (url?.pathname === GRAPHQL_PATH) {
       return handleGraphQL(apollo, request, response, url, contextFor(access, null, leaving(response)));
     }
@@ -178,6 +185,17 @@ export async function startServer({
       return closing;
     },
   };
+}
+
+async function sendSchema(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  allowMethods(request, "GET", "HEAD");
+  const body = await readFile(SCHEMA_FILE);
+  response.writeHead(200, {
+    "content-type": "text/plain; charset=utf-8",
+    "content-length": body.length,
+    "x-content-type-options": "nosniff",
+  });
+  response.end(request.method === "HEAD" ? undefined : body);
 }
 
 async function closeAll(server: Server, closeSockets: () => Promise<void>): Promise<void> {

@@ -1,5 +1,6 @@
 /** What a document may be is the same on both transports of GraphQL, and is checked before anything of it is done. */
 
+import { readFileSync } from "node:fs";
 import { getIntrospectionQuery, parse } from "graphql";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { costOf, MODEL_FIELDS } from "../src/graphql/cost.ts";
@@ -129,6 +130,14 @@ describe("with INTROSPECTION=off", () => {
   });
 
   afterAll(() => closed.close());
+
+  test("the schema is a file for tools while clients may ask for it, and otherwise there is none", async () => {
+    const open = await fetch(`${server.url}/schema.graphql`);
+    expect(open.headers.get("content-type")).toBe("text/plain; charset=utf-8");
+    expect(await open.text()).toBe(readFileSync(new URL("../schema/schema.graphql", import.meta.url), "utf8"));
+    expect((await fetch(`${server.url}/schema.graphql`, { method: "POST" })).status).toBe(405);
+    expect((await fetch(`${closed.url}/schema.graphql`)).status).toBe(404);
+  });
 
   test.each(TRANSPORTS)("nothing describes the schema over %s", async (_, send) => {
     for (const query of [
