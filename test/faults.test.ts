@@ -57,29 +57,15 @@ test("an unexpected fault is answered with an id, and its words stay inside", as
 });
 
 test("when the events of a reply could not be written, its end brings what is missing", async () => {
-  const { database } = server.context;
-  const statements = [
-    "create sequence faults_written",
-    "grant usage on sequence faults_written to public",
-    `create function faults_refuse() returns trigger language plpgsql as $$ begin
-      if new.user_id = 'faults-7' and new.type = 'TextMessageContent' and nextval('faults_written') = 2 then
-        -- Long enough for the reply to be complete when the refusal comes.
-        perform pg_sleep(2);
-        raise exception 'not this one';
-      end if;
-      return new;
-    end $$`,
-    "create trigger faults_refuse before insert on recollect_run_events for each row execute function faults_refuse()",
-  ];
-  for (const sql of statements) {
-    await database.asOperator((transaction) => transaction.query(sql));
-  }
-  server.model.script("reply", says("One two three four five six seven eight nine ten.", { pause: 60 }));
-  const events: { __typename: string; sequence: number; delta?: string; reply?: string }[] = [];
-  for await (const event of server.subscribe("SendMessage", { input: { userId: "faults-7", message: "Count." }, until: "REPLY" })) {
-    events.push(event);
-  }
-  await database.asOperator((transaction) => transaction.query("drop function faults_refuse cascade"));
+  const events = await countWhile(
+    "faults-7",
+    "faults_written",
+    `if new.user_id = 'faults-7' and new.type = 'TextMessageContent' and nextval('faults_written') = 2 then
+      -- Long enough for the reply to be complete when the refusal comes.
+      perform pg_sleep(2);
+      raise exception 'not this one';
+    end if;`,
+  );
   expect(events.at(-1)).toMatchObject({ __typename: "RunFinished", reply: "One two three four five six seven eight nine ten." });
   expect(events.map((event) => event.delta ?? "").join("")).toBe(events.at(-1)?.reply);
   expect(events.map((event) => event.sequence)).toEqual(events.map((_, index) => index + 1));
@@ -121,30 +107,37 @@ async function sleeping(admin: Client): Promise<number> {
 }
 
 test("a database that is away for a moment while a reply is written costs the reply nothing", async () => {
+  const events = await countWhile(
+    "faults-8",
+    "faults_away",
+    `if new.user_id = 'faults-8' and nextval('faults_away') in (2, 3, 5) then
+      raise exception 'starting up' using errcode = '57P03';
+    end if;`,
+  );
+  const [used] = await server.context.database.inspect("select last_value::int as value from faults_away");
+  expect(used?.value).toBeGreaterThan(5);
+  expect(events.at(-1)).toMatchObject({ __typename: "RunFinished", reply: "One two three four five six seven eight nine ten." });
+  expect(events.map((event) => event.delta ?? "").join("")).toBe(events.at(-1)?.reply);
+  expect(events.map((event) => event.sequence)).toEqual(events.map((_, index) => index + 1));
+});
+
+/** Counts to ten while a trigger on the events of replies does `body`, in which `count` is a sequence; every event that a reader was shown. */
+async function countWhile(userId: string, count: string, body: string) {
   const { database } = server.context;
   const statements = [
-    "create sequence faults_away",
-    "grant usage on sequence faults_away to public",
-    `create function faults_go_away() returns trigger language plpgsql as $$ begin
-      if new.user_id = 'faults-8' and nextval('faults_away') in (2, 3, 5) then
-        raise exception 'starting up' using errcode = '57P03';
-      end if;
-      return new;
-    end $$`,
-    "create trigger faults_go_away before insert on recollect_run_events for each row execute function faults_go_away()",
+    `create sequence ${count}`,
+    `grant usage on sequence ${count} to public`,
+    `create function ${count}_step() returns trigger language plpgsql as $$ begin ${body} return new; end $$`,
+    `create trigger ${count}_step before insert on recollect_run_events for each row execute function ${count}_step()`,
   ];
   for (const sql of statements) {
     await database.asOperator((transaction) => transaction.query(sql));
   }
   server.model.script("reply", says("One two three four five six seven eight nine ten.", { pause: 60 }));
   const events: { __typename: string; sequence: number; delta?: string; reply?: string }[] = [];
-  for await (const event of server.subscribe("SendMessage", { input: { userId: "faults-8", message: "Count." }, until: "REPLY" })) {
+  for await (const event of server.subscribe("SendMessage", { input: { userId, message: "Count." }, until: "REPLY" })) {
     events.push(event);
   }
-  const [used] = await database.inspect("select last_value::int as value from faults_away");
-  await database.asOperator((transaction) => transaction.query("drop function faults_go_away cascade"));
-  expect(used?.value).toBeGreaterThan(5);
-  expect(events.at(-1)).toMatchObject({ __typename: "RunFinished", reply: "One two three four five six seven eight nine ten." });
-  expect(events.map((event) => event.delta ?? "").join("")).toBe(events.at(-1)?.reply);
-  expect(events.map((event) => event.sequence)).toEqual(events.map((_, index) => index + 1));
-});
+  await database.asOperator((transaction) => transaction.query(`drop function ${count}_step cascade`));
+  return events;
+}

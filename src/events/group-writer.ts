@@ -57,9 +57,9 @@ export class GroupWriter {
     this.#waiting.clear();
     const batches = writers.map((writer) => writer.take());
     // What may be stored already gets the numbers it has.
-    const again = batches.map((batch, index) => ({ ...batch, after: writers[index]?.last }));
+    const again = () => batches.map((batch, index) => ({ ...batch, after: writers[index]?.last }));
     try {
-      const written = batches.length > 0 ? await patiently((attempt) => this.#store.append(attempt === 1 ? batches : again)) : [];
+      const written = batches.length > 0 ? await patiently((attempt) => this.#store.append(attempt === 1 ? batches : again())) : [];
       step("events-stored");
       for (const [index, writer] of writers.entries()) {
         const events = written[index] ?? new LeaseLost("Another process has this run.");
