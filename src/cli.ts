@@ -28,7 +28,7 @@ const json = (): Option => new Option("--json", "print JSON");
 program
   .command("serve")
   .description("start the server; settings come from the environment, see the README")
-  .action(() => runProgram("main"));
+  .action(() => runProgram("main", "serve"));
 
 program
   .command("keys")
@@ -36,7 +36,7 @@ program
   .argument("[words...]")
   .allowUnknownOption()
   .helpOption(false)
-  .action(() => runProgram("keys"));
+  .action(() => runProgram("keys", "keys"));
 
 program
   .command("chat")
@@ -167,9 +167,9 @@ function sceneOf(name: string): Scene {
   return name as Scene;
 }
 
-/** Runs a program of this package as if it had been started itself, with the words after its name. */
-async function runProgram(name: "main" | "keys"): Promise<void> {
-  process.argv.splice(2, 1);
+/** Runs a program of this package as if it had been started itself, with the words after its command. */
+async function runProgram(name: "main" | "keys", command: string): Promise<void> {
+  process.argv.splice(2, process.argv.indexOf(command, 2) - 1);
   await (name === "main" ? import("./main.ts") : import("./keys.ts"));
 }
 

@@ -4,6 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { makeKey } from "./support/keys.ts";
 import { fails } from "./support/model-answers.ts";
 import { type Outcome, runProgram } from "./support/processes.ts";
 import { startTestServer, type TestServer } from "./support/server.ts";
@@ -128,10 +129,25 @@ test("keys are made through the same command line", async () => {
   const { code, errors } = await recollect("cli-10", "keys");
   expect(code).toBe(1);
   expect(errors.join("\n")).toContain("npm run keys -- create --user <id>");
+  const behindOptions = await recollect("cli-10", "--url", server.url, "keys", "create");
+  expect(behindOptions.errors.join("\n")).toMatch(/^Say whom the key acts for/);
 });
 
 test("a token is sent over HTTP and over the socket, and a wrong one says so", async () => {
-  const wrong = await runProgram("cli", ["--token", "rk_0000000000000000_none", "memories"], { RECOLLECT_URL: server.url });
-  expect(wrong.code).toBe(1);
-  expect(wrong.errors).toHaveLength(1);
+  const guarded = await startTestServer({ env: { AUTH: "keys" } });
+  try {
+    const { token } = await makeKey(guarded.context.database, { user: "cli-11" });
+    const withToken = (credential: string, ...words: string[]) =>
+      runProgram("cli", ["--token", credential, ...words], { RECOLLECT_URL: guarded.url });
+    const said = await withToken(token, "chat", "I love hiking.");
+    expect(said).toMatchObject({ code: 0, output: expect.stringContaining("added: User loves hiking") });
+    expect((await withToken(token, "memories")).output).toContain("User loves hiking");
+    for (const words of [["memories"], ["chat", "Hello!"]]) {
+      const wrong = await withToken("rk_0000000000000000_none", ...words);
+      expect(wrong).toMatchObject({ code: 1, output: "" });
+      expect(wrong.errors.join("\n")).toMatch(/key|token/);
+    }
+  } finally {
+    await guarded.close();
+  }
 });
